@@ -1,0 +1,108 @@
+# Everything from a fresh clone: `make demo` to try it, `make test` to check it. No root needed.
+#
+#   HUB=5.5      the JupyterHub series to use (6.1 or 5.5)
+#   PORT=9000    where the demo listens
+#   PYTHON=…     the Python (3.11 or newer) that makes the virtual environments
+
+HUB ?= 6.1
+PORT ?= 8000
+PYTHON ?= python3
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+
+VENV := .venv/hub-$(HUB)
+BIN := $(VENV)/bin
+PROXY_VERSION := 5.3.0
+CONSTRAINTS := requirements/hub-$(HUB).txt
+ARTEFACTS := test-artefacts/hub-$(HUB)
+
+# The repository's own tools first: the demo and the tests find proxy and Node.js on the path.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-dev demo test test-fast test-hub test-journeys lint typecheck format \
+	bench lock wheel clean
+
+help: ## Show this help
+	@echo "make …"
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r target text; do printf '  %-14s %s\n' "$$target" "$$text"; done
+	@echo "Options: HUB=6.1|5.5  PORT=8000  PYTHON=python3  (now: HUB=$(HUB))"
+
+setup: $(VENV)/.demo-ready ## Make the virtual environment that the demo needs
+
+setup-dev: $(VENV)/.dev-ready ## Make the virtual environment that the tests need
+
+demo: $(VENV)/.demo-ready ## Run the demo hub (PORT=8000) and print its address
+	@$(BIN)/jhub-tokens demo --port $(PORT) --state .demo/hub-$(HUB) $(DEMO_ARGS)
+
+test: lint typecheck test-fast test-hub test-journeys ## Run all checks and all tests
+
+test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
+	$(BIN)/pytest tests -n 2 --ignore=tests/hub --ignore=tests/journeys $(PYTEST_ARGS)
+
+test-hub: $(VENV)/.dev-ready ## Run the tests against a whole JupyterHub
+	$(BIN)/pytest tests/hub $(PYTEST_ARGS)
+
+test-journeys: $(VENV)/.dev-ready $(VENV)/.chromium-ready ## Drive the demo in a real browser and by its API
+	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys -n 2 --dist loadfile $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev-ready ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: $(VENV)/.dev-ready ## Check types
+	$(BIN)/mypy
+
+format: $(VENV)/.dev-ready ## Format the code
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev-ready ## Compare with a plain hub in one run
+	$(BIN)/python -m benchmarks
+
+wheel: $(VENV)/.dev-ready ## Build the distribution into dist/
+	$(BIN)/python -m build --outdir dist
+
+lock: $(VENV)/.dev-ready ## Resolve requirements/*.txt anew
+	@for hub in 6.1 5.5; do \
+		$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
+			--no-annotate --no-emit-index-url --no-emit-find-links \
+			--custom-compile-command 'make lock' \
+			--constraints requirements/hub-$$hub.in --output-file requirements/hub-$$hub.txt \
+			pyproject.toml || exit 1; \
+	done
+
+clean: ## Remove everything that was made here
+	rm -rf .venv .cache .demo dist test-artefacts .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up, each step kept until its inputs change ------------------------------------------
+
+$(CONSTRAINTS):
+	@echo "There is no $@: HUB=$(HUB) is not supported, write HUB=6.1 or HUB=5.5" >&2; exit 1
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed: set PYTHON= to one (now: $(PYTHON))" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+		echo "$(PYTHON) cannot make virtual environments: install its venv module" \
+			"(Debian, Ubuntu: apt install python3-venv)" >&2; rm -rf $(VENV); exit 1; }
+	@touch $@
+
+$(VENV)/.demo-ready: $(VENV)/.created $(CONSTRAINTS) pyproject.toml Makefile
+	@echo "Setting up $(VENV) (JupyterHub $(HUB)); this takes a minute or two, once"
+	@$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo]'
+	@npm_config_cache=$(CURDIR)/.cache/npm $(BIN)/npm install --global --silent \
+		--prefix $(CURDIR)/$(VENV) configurable-http-proxy@$(PROXY_VERSION)
+	@touch $@
+
+$(VENV)/.dev-ready: $(VENV)/.demo-ready
+	@echo "Adding the tools for tests to $(VENV)"
+	@$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.chromium-ready: $(VENV)/.dev-ready .ci/chromium
+	@.ci/chromium $(BIN)/python
+	@touch $@
