@@ -1,0 +1,3 @@
+"""jhub-tokens: the token economy of a JupyterHub membership service."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,203 @@
+"""What one key alone cannot tell: names that refer to each other, and sums that cannot work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jhub_tokens.catalogue.models import Catalogue
+from jhub_tokens.catalogue.problems import Problem
+from jhub_tokens.catalogue.tree import Path, Tree, field_name
+from jhub_tokens.catalogue.values import nearest
+from jhub_tokens.units import GRAINS_MAX, GRAINS_PER_MILLITOKEN, cost_grains, format_tokens
+
+__all__ = ["check_consistency", "check_references", "find_warnings"]
+
+
+def check_references(tree: Tree) -> None:
+    """Report names that nothing in the file has.
+
+    Works on the plain data, so that a mistake in one plan's tokens does not hide another
+    plan's unknown profile.
+    """
+    top = _mapping(tree.data)
+    known = {kind: list(_mapping(top.get(kind))) for kind in ("plans", "profiles", "images")}
+
+    def refer(path: Path, name: Any, kind: str) -> None:
+        if (
+            not isinstance(name, str)
+            or name in known[kind]
+            or not isinstance(top.get(kind, {}), dict)
+        ):
+            return
+        singular = kind.removesuffix("s")
+        meant = nearest(name, known[kind])
+        if meant:
+            remedy = f"Did you mean '{meant}'?"
+        elif known[kind]:
+            remedy = f"The {kind} are {', '.join(known[kind][:12])}"
+        else:
+            remedy = f"Add it under {kind}"
+        tree.report(path, f"there is no {singular} '{name[:60]}'", remedy)
+
+    refer(("default_plan",), top.get("default_plan"), "plans")
+    refer(("adopt_profile",), top.get("adopt_profile"), "profiles")
+    for name, plan in _mapping(top.get("plans")).items():
+        _refer_each(("plans", name, "profiles"), _mapping(plan).get("profiles"), "profiles", refer)
+    for name, profile in _mapping(top.get("profiles")).items():
+        _refer_each(("profiles", name, "images"), _mapping(profile).get("images"), "images", refer)
+    for tag, image in _mapping(top.get("images")).items():
+        refer(("images", tag, "successor"), _mapping(image).get("successor"), "images")
+    for index, rule in enumerate(_list(top.get("assign"))):
+        refer(("assign", index, "plan"), _mapping(rule).get("plan"), "plans")
+
+
+def _refer_each(path: Path, names: Any, kind: str, refer: Callable[[Path, Any, str], None]) -> None:
+    for index, name in enumerate(_list(names)):
+        refer((*path, index), name, kind)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def check_consistency(catalogue: Catalogue, tree: Tree) -> None:
+    """Report values that are fine by themselves but contradict each other."""
+    for name, plan in catalogue.plans.items():
+        most_mtok = plan.allotment_mtok + (plan.rollover_cap_mtok or 0)
+        if most_mtok * GRAINS_PER_MILLITOKEN > GRAINS_MAX:
+            tree.report(
+                ("plans", name, "rollover"),
+                "tokens and rollover together are more than a wallet can hold",
+                "Keep their sum at 2500000000 or below",
+            )
+    for name, profile in catalogue.profiles.items():
+        if profile.gpu_models and not profile.gpus:
+            tree.report(
+                ("profiles", name, "gpu_models"),
+                "models are listed but gpus is 0",
+                "Write gpus: 1 (or more), or remove gpu_models",
+            )
+    for tag, image in catalogue.images.items():
+        if image.lifecycle == "retiring" and image.until is None:
+            tree.report(
+                ("images", tag, "lifecycle"),
+                "a retiring image needs the date on which it retires",
+                "Add until: with a date such as 2027-03-31",
+            )
+        if image.until is not None and image.lifecycle in ("recommended", "maintained"):
+            tree.report(
+                ("images", tag, "until"),
+                f"a date of retirement contradicts lifecycle: {image.lifecycle}",
+                "Write lifecycle: retiring, or remove until",
+            )
+        if image.successor == tag:
+            tree.report(
+                ("images", tag, "successor"), "an image cannot succeed itself", "Name another image"
+            )
+    for index, rule in enumerate(catalogue.assign):
+        if not rule.members and not rule.groups:
+            tree.report(("assign", index), "this rule is about nobody", "Add members: or groups:")
+    _check_warnings_fit(catalogue, tree)
+
+
+def _check_warnings_fit(catalogue: Catalogue, tree: Tree) -> None:
+    policy = catalogue.policy
+    for index, before_ms in enumerate(policy.warn_before_ms):
+        if before_ms <= 0:
+            tree.report(
+                ("policy", "warn_before", index),
+                "0s is no warning",
+                "Write 1m or more, or remove it",
+            )
+    if policy.minimum_run_ms + policy.grace_ms + policy.stop_time_ms <= 0:
+        tree.report(
+            ("policy", "stop_time"),
+            "minimum_run, grace and stop_time are all 0s, so servers would start on nothing",
+            "Give stop_time the time that stopping a server takes, such as 30s",
+        )
+
+
+def find_warnings(catalogue: Catalogue, tree: Tree) -> list[Problem]:
+    """Return what is allowed but probably not meant."""
+    return [
+        Problem(tree.source, tree.line(path), field_name(path), message, remedy, "warning")
+        for path, message, remedy in (
+            *_plan_warnings(catalogue),
+            *_profile_warnings(catalogue),
+            *_image_warnings(catalogue),
+            *_assign_warnings(catalogue),
+        )
+    ]
+
+
+_Found = Iterator[tuple[Path, str, str]]
+
+
+def _plan_warnings(catalogue: Catalogue) -> _Found:
+    policy = catalogue.policy
+    least_ms = policy.minimum_run_ms + policy.grace_ms + policy.stop_time_ms
+    for name, plan in catalogue.plans.items():
+        if not plan.profiles:
+            yield ("plans", name, "profiles"), "this plan can start nothing", "List some profiles"
+        for index, profile_name in enumerate(plan.profiles):
+            profile = catalogue.profiles[profile_name]
+            needed = cost_grains(profile.rate_mtok_h, least_ms)
+            if needed > plan.allotment_mtok * GRAINS_PER_MILLITOKEN:
+                yield (
+                    ("plans", name, "profiles", index),
+                    f"the plan's tokens can never carry a start of '{profile_name}', which needs "
+                    f"{format_tokens(needed, 3)} (its rate for minimum_run, grace and stop_time)",
+                    "Raise tokens, or lower the rate or minimum_run",
+                )
+
+
+def _profile_warnings(catalogue: Catalogue) -> _Found:
+    offered = {name for plan in catalogue.plans.values() for name in plan.profiles}
+    for name, profile in catalogue.profiles.items():
+        if name not in offered and name != catalogue.adopt_profile:
+            yield ("profiles", name), "no plan includes this profile", "Add it to a plan"
+        for index, tag in enumerate(profile.images):
+            if not catalogue.images[tag].fits(profile):
+                kind = "GPUs" if profile.gpus else "CPUs only"
+                yield (
+                    ("profiles", name, "images", index),
+                    f"the image is made for accelerator: {catalogue.images[tag].accelerator}, "
+                    f"but the profile has {kind}",
+                    "Choose another image",
+                )
+        if catalogue.images and not catalogue.images_for(name):
+            yield (
+                ("profiles", name),
+                "no image can be chosen with this profile",
+                "List images: or give an image the accelerator that fits",
+            )
+
+
+def _image_warnings(catalogue: Catalogue) -> _Found:
+    for tag, image in catalogue.images.items():
+        successor = catalogue.images.get(image.successor or "")
+        if successor is not None and successor.lifecycle == "retired":
+            yield (
+                ("images", tag, "successor"),
+                f"'{successor.tag}' is retired itself",
+                "Name an image that members can start",
+            )
+
+
+def _assign_warnings(catalogue: Catalogue) -> _Found:
+    seen: dict[tuple[str, str], int] = {}
+    for index, rule in enumerate(catalogue.assign):
+        for kind, names in (("members", rule.members), ("groups", rule.groups)):
+            for position, name in enumerate(names):
+                first = seen.setdefault((kind, name), index)
+                if first != index:
+                    yield (
+                        ("assign", index, kind, position),
+                        f"'{name[:60]}' is already in rule assign[{first}], which wins",
+                        "Remove one of the two",
+                    )

@@ -1,0 +1,220 @@
+"""What a catalogue file looks like: its keys, which of them are required, and their values."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from jhub_tokens.catalogue.models import (
+    Accelerator,
+    AssignRule,
+    Catalogue,
+    ImageVersion,
+    Lifecycle,
+    Overrun,
+    PeriodKind,
+    Plan,
+    Policy,
+    Profile,
+)
+from jhub_tokens.catalogue.values import (
+    read_bool,
+    read_choice,
+    read_date,
+    read_duration_ms,
+    read_environment_name,
+    read_memory_bytes,
+    read_name,
+    read_number,
+    read_rate_mtok_h,
+    read_text,
+    read_tokens_mtok,
+    read_whole,
+    read_zone,
+)
+
+__all__ = ["AssignEntry", "CatalogueFile", "ImageEntry", "PlanEntry", "PolicyEntry", "ProfileEntry"]
+
+
+def _whole(low: int, high: int, what: str) -> Any:
+    return BeforeValidator(lambda value: read_whole(value, low, high, what))
+
+
+def _one_of(*choices: str) -> Any:
+    return BeforeValidator(lambda value: read_choice(value, choices))
+
+
+def _required_text(value: Any) -> str:
+    return read_text("" if value is None else value)
+
+
+Text = Annotated[str, BeforeValidator(_required_text)]
+Name = Annotated[str, BeforeValidator(read_name)]
+Tokens = Annotated[int, BeforeValidator(read_tokens_mtok)]
+Rate = Annotated[int, BeforeValidator(read_rate_mtok_h)]
+Duration = Annotated[int, BeforeValidator(read_duration_ms)]
+Memory = Annotated[int, BeforeValidator(read_memory_bytes)]
+Cores = Annotated[float, BeforeValidator(lambda value: read_number(value, 0.01, 10_000, "cores"))]
+Gpus = Annotated[int, _whole(0, 64, "GPUs")]
+Servers = Annotated[int, _whole(1, 1000, "servers")]
+Percent = Annotated[int, _whole(1, 100, "percent")]
+Bool = Annotated[bool, BeforeValidator(read_bool)]
+Zone = Annotated[str, BeforeValidator(read_zone)]
+Date = Annotated[date, BeforeValidator(read_date)]
+EnvironmentName = Annotated[str, BeforeValidator(read_environment_name)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PolicyEntry(_Entry):
+    """The keys under ``policy``."""
+
+    minimum_run: Duration = Policy().minimum_run_ms
+    grace: Duration = Policy().grace_ms
+    stop_time: Duration = Policy().stop_time_ms
+    warn_before: Annotated[list[Duration], Field(max_length=20)] = list(Policy().warn_before_ms)
+    warn_used_percent: Annotated[list[Percent], Field(max_length=20)] = list(
+        Policy().warn_used_percent
+    )
+    overrun: Annotated[Overrun, _one_of("waive", "deduct")] = "waive"
+
+    def to_policy(self) -> Policy:
+        """Return the policy, its thresholds in the order in which they are reached."""
+        return Policy(
+            minimum_run_ms=self.minimum_run,
+            grace_ms=self.grace,
+            stop_time_ms=self.stop_time,
+            warn_before_ms=tuple(sorted(set(self.warn_before), reverse=True)),
+            warn_used_percent=tuple(sorted(set(self.warn_used_percent))),
+            overrun=self.overrun,
+        )
+
+
+class PlanEntry(_Entry):
+    """The keys of one plan."""
+
+    title: Text = ""
+    description: Text = ""
+    tokens: Tokens
+    period: Annotated[PeriodKind, _one_of("anchored", "calendar")] = "anchored"
+    rollover: Tokens | None = None
+    profiles: list[Name]
+    max_servers: Servers = 1
+
+    def to_plan(self, name: str) -> Plan:
+        """Return the plan called `name`."""
+        return Plan(
+            name=name,
+            title=self.title or name,
+            description=self.description,
+            allotment_mtok=self.tokens,
+            period=self.period,
+            rollover_cap_mtok=self.rollover,
+            profiles=tuple(self.profiles),
+            max_servers=self.max_servers,
+        )
+
+
+class ProfileEntry(_Entry):
+    """The keys of one profile."""
+
+    title: Text = ""
+    description: Text = ""
+    rate: Rate
+    cpu: Cores
+    memory: Memory
+    gpus: Gpus = 0
+    gpu_models: list[Name] = []
+    images: list[Name] = []
+    node_selector: dict[Text, Text] = {}
+    environment: dict[EnvironmentName, Text] = {}
+
+    def to_profile(self, name: str) -> Profile:
+        """Return the profile called `name`."""
+        return Profile(
+            name=name,
+            title=self.title or name,
+            description=self.description,
+            rate_mtok_h=self.rate,
+            cpu=self.cpu,
+            memory_bytes=self.memory,
+            gpus=self.gpus,
+            gpu_models=tuple(self.gpu_models),
+            images=tuple(self.images),
+            node_selector=self.node_selector,
+            environment=self.environment,
+        )
+
+
+class ImageEntry(_Entry):
+    """The keys of one image version."""
+
+    title: Text = ""
+    reference: Text | None = None
+    accelerator: Annotated[Accelerator, _one_of("gpu", "cpu", "any")] = "any"
+    lifecycle: Annotated[Lifecycle, _one_of("recommended", "maintained", "retiring", "retired")] = (
+        "maintained"
+    )
+    until: Date | None = None
+    successor: Name | None = None
+
+    def to_image(self, tag: str) -> ImageVersion:
+        """Return the image version called `tag`."""
+        return ImageVersion(
+            tag=tag,
+            title=self.title or tag,
+            reference=self.reference or None,
+            accelerator=self.accelerator,
+            lifecycle=self.lifecycle,
+            until=self.until,
+            successor=self.successor,
+        )
+
+
+class AssignEntry(_Entry):
+    """The keys of one rule under ``assign``."""
+
+    plan: Name
+    members: list[Text] = []
+    groups: list[Text] = []
+
+
+class CatalogueFile(_Entry):
+    """The keys at the top of the file."""
+
+    title: Text = ""
+    banner: Text = ""
+    zone: Zone = "UTC"
+    enforce: Bool = True
+    default_plan: Name
+    adopt_profile: Name
+    top_up: Text = ""
+    policy: PolicyEntry = PolicyEntry()
+    plans: Annotated[dict[Name, PlanEntry], Field(min_length=1, max_length=1000)]
+    profiles: Annotated[dict[Name, ProfileEntry], Field(min_length=1, max_length=1000)]
+    images: Annotated[dict[Name, ImageEntry], Field(max_length=1000)] = {}
+    assign: Annotated[list[AssignEntry], Field(max_length=1000)] = []
+
+    def to_catalogue(self) -> Catalogue:
+        """Return the catalogue that this file describes."""
+        return Catalogue(
+            title=self.title,
+            banner=self.banner,
+            zone=self.zone,
+            enforce=self.enforce,
+            default_plan=self.default_plan,
+            adopt_profile=self.adopt_profile,
+            top_up=self.top_up,
+            policy=self.policy.to_policy(),
+            plans={name: entry.to_plan(name) for name, entry in self.plans.items()},
+            profiles={name: entry.to_profile(name) for name, entry in self.profiles.items()},
+            images={tag: entry.to_image(tag) for tag, entry in self.images.items()},
+            assign=tuple(
+                AssignRule(plan=rule.plan, members=tuple(rule.members), groups=tuple(rule.groups))
+                for rule in self.assign
+            ),
+        )
