@@ -1,0 +1,1 @@
+"""Migrations of the books: forward only; the previous release keeps working beside each."""

@@ -1,0 +1,241 @@
+"""What the books tell: immutable records that the ledger's reads and writes return.
+
+Amounts are grains, instants are milliseconds since the epoch, rates are millitokens per hour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jhub_tokens.wire import ServerSeen
+
+__all__ = [
+    "AdvanceReport",
+    "GrantBooked",
+    "GrantView",
+    "LedgerError",
+    "MemberRecord",
+    "MemberSummary",
+    "NotAdmitted",
+    "NoticeRecord",
+    "ObserveReport",
+    "Prospect",
+    "SessionRecord",
+    "StatementEntry",
+    "StatementView",
+    "StopOrderRecord",
+    "WalletView",
+]
+
+MemberState = Literal["active", "frozen"]
+NotAdmittedCode = Literal[
+    "balance", "plan", "limit", "frozen", "unknown_profile", "unknown_image", "retired_image",
+    "bad_choice", "cancelled", "busy",
+]  # fmt: skip
+NoticeKind = Literal[
+    "used_percent",  # params: percent
+    "time_left",  # params: minutes_ms (the threshold), dry_at_ms
+    "last_warning",  # params: stop_at_ms, dry_at_ms
+    "stopped_dry",  # params: sessions (titles), dry_at_ms, next_reset_ms
+    "would_stop",  # shadow mode: what "stopped_dry" would have said
+    "stop_failed",  # params: detail
+    "credited",  # params: grains, kind, reason
+    "renewed",  # params: grains, period_end_ms
+    "frozen",  # params: reason
+    "unfrozen",
+]
+
+
+class LedgerError(Exception):
+    """The books refuse: a code for programs, a message for people, the field to blame if any."""
+
+    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
+
+
+class NotAdmitted(LedgerError):
+    """A start that the books do not admit; nothing was written."""
+
+    def __init__(
+        self,
+        code: NotAdmittedCode,
+        message: str,
+        *,
+        missing_grains: int = 0,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(code, message, field)
+        self.missing_grains = missing_grains
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """A member as the books know them."""
+
+    member_id: str
+    hub_user_id: int
+    hub_created: str
+    name: str
+    state: MemberState
+    plan: str
+    wallet_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """One run of one server."""
+
+    session_id: str
+    wallet_id: str
+    member_id: str
+    server_name: str
+    start_key: str
+    profile: str
+    image: str | None
+    gpu_model: str | None
+    rate_mtok_h: int
+    admitted_ms: int
+    ready_ms: int | None
+    ended_ms: int | None
+    end_reason: str | None
+    alive_to_ms: int | None
+    charged_grains: int  # booked
+    cost_grains: int  # booked and projected to the instant of the read
+
+
+@dataclass(frozen=True, slots=True)
+class GrantView:
+    """A grant with what is left of it at the instant of the read."""
+
+    grant_id: str
+    source: str  # plan, topup, adjustment, refund, overrun
+    granted_grains: int
+    remaining_grains: int
+    starts_ms: int
+    expires_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WalletView:
+    """A member's wallet at one instant, projected beyond proof of life."""
+
+    member: MemberRecord
+    as_of_ms: int
+    balance_grains: int
+    allotment_grains: int  # this period's grant
+    used_grains: int  # consumed in this period, projected
+    period_start_ms: int
+    period_end_ms: int
+    burn_mtok_h: int
+    dry_at_ms: int | None  # None: not before `horizon_ms`
+    horizon_ms: int  # the end of what is foreseen: the next period's end
+    sessions: tuple[SessionRecord, ...]  # those that have not ended
+    grants: tuple[GrantView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What one more session at some rate would do to a wallet."""
+
+    carried: bool
+    missing_grains: int  # 0 when carried
+    lasts_until_ms: int | None  # None: beyond what is foreseen
+
+
+@dataclass(frozen=True, slots=True)
+class StatementEntry:
+    """One line of a statement."""
+
+    at_ms: int
+    kind: str  # allotment, topup, adjustment, usage, expiry, rollover, refund, overrun, return
+    amount_grains: int  # signed from the member's point of view
+    session_id: str | None
+    profile: str | None
+    rate_mtok_h: int | None
+    from_ms: int | None
+    to_ms: int | None
+    end_reason: str | None
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatementView:
+    """Opening + lines = closing, to the grain."""
+
+    member: MemberRecord
+    from_ms: int
+    to_ms: int
+    as_of_ms: int
+    opening_grains: int
+    entries: tuple[StatementEntry, ...]
+    closing_grains: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSummary:
+    """A row of the admin's list."""
+
+    member: MemberRecord
+    balance_grains: int
+    allotment_grains: int
+    burn_mtok_h: int
+    running: int
+    dry_at_ms: int | None
+    last_used_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantBooked:
+    """The receipt of a grant; the same for a repeated key."""
+
+    transaction_id: str
+    amount_grains: int
+    balance_grains: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopOrderRecord:
+    """A stop order that stands until its session has ended."""
+
+    order_id: str
+    session: SessionRecord
+    member: MemberRecord
+    reason: str
+    issued_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRecord:
+    """A notice; its text is made from kind and params where it is shown."""
+
+    notice_id: str
+    member_id: str
+    kind: NoticeKind
+    params: dict[str, object]
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveReport:
+    """What a snapshot told the books."""
+
+    servers: tuple[ServerSeen, ...]  # those of the snapshot that have an open session
+    sessions: tuple[SessionRecord, ...]  # in the same order
+    stop_at_ms: tuple[int | None, ...]  # in the same order: when to stop if the service is away
+    ended: tuple[str, ...]  # start keys whose ends are booked
+    cancelled: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceReport:
+    """What one pass of the warden did."""
+
+    wallets: int
+    next_deadline_ms: int | None
+    stops_ordered: int
+    notices: int

@@ -1,0 +1,234 @@
+"""Statements: every token between two instants; opening plus lines is closing, to the grain."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, func, or_, select
+
+from jhub_tokens import burndown
+from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.ledger import schema
+from jhub_tokens.ledger.membership import find_member, load_wallet, member_record
+from jhub_tokens.ledger.reads import Projection, project
+from jhub_tokens.ledger.records import StatementEntry, StatementView
+from jhub_tokens.ledger.wallet import OVERRUN
+from jhub_tokens.periods import period
+
+__all__ = ["periods", "statement"]
+
+#: What is about a span that ends at an instant belongs to the period before that instant; what
+#: begins at it belongs to the period after.
+_ENDS = ("usage", "expiry")
+
+
+def periods(
+    connection: Connection, catalogue: Catalogue, now_ms: int, member_id: str
+) -> tuple[tuple[int, int], ...]:
+    """Return the member's periods so far, newest first."""
+    wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
+    subscriptions = schema.subscriptions
+    owned = select(subscriptions).where(subscriptions.c.member_id == member_id)
+    row = connection.execute(owned).mappings().one()
+    spans = []
+    n = wallet.row["period_n"] + sum(r.at_ms <= now_ms for r in wallet.renewals)
+    while n >= 0:
+        spans.append(period(row["anchor_ms"], n, row["zone"], row["terms"]["period"]))
+        n -= 1
+    return tuple(spans)
+
+
+def statement(
+    connection: Connection,
+    catalogue: Catalogue,
+    now_ms: int,
+    member_id: str,
+    from_ms: int,
+    to_ms: int,
+) -> StatementView:
+    """Return the statement of [`from_ms`, `to_ms`), projected to now where it is not over."""
+    wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
+    member = find_member(connection, schema.members.c.member_id == member_id)
+    assert member is not None
+    opening = _balance_before(connection, wallet.wallet_id, from_ms)
+    lines = _Lines()
+    for row in _booked(connection, wallet.wallet_id, from_ms, to_ms):
+        lines.add_booked(row)
+    view = project(wallet)
+    for event in view.events:
+        opening += _add_projected(lines, view, event, from_ms, to_ms)
+    entries = tuple(lines.entries(connection))
+    return StatementView(
+        member_record(member),
+        from_ms,
+        to_ms,
+        now_ms,
+        opening,
+        entries,
+        opening + sum(entry.amount_grains for entry in entries),
+    )
+
+
+def _within(from_ms: int, to_ms: int) -> Any:
+    """Return the condition for a transaction to lie in [`from_ms`, `to_ms`)."""
+    t = schema.transactions.c
+    ends = t.kind.in_(_ENDS)
+    return or_(
+        and_(ends, t.at_ms > from_ms, t.at_ms <= to_ms),
+        and_(~ends, t.at_ms >= from_ms, t.at_ms < to_ms),
+    )
+
+
+def _is_within(kind: str, at_ms: int, from_ms: int, to_ms: int) -> bool:
+    if kind in _ENDS:
+        return from_ms < at_ms <= to_ms
+    return from_ms <= at_ms < to_ms
+
+
+def _balance_before(connection: Connection, wallet_id: str, from_ms: int) -> int:
+    transactions = schema.transactions
+    query = select(func.coalesce(func.sum(transactions.c.change_grains), 0)).where(
+        transactions.c.wallet_id == wallet_id, _within(-(1 << 62), from_ms)
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def _booked(connection: Connection, wallet_id: str, from_ms: int, to_ms: int) -> Any:
+    """Return one row for each transaction, or for each of its sessions if it has any."""
+    t, e, a = schema.transactions, schema.entries, schema.remarks
+    change = func.sum(case((e.c.account == "grant", e.c.amount_grains), else_=0))
+    query = (
+        select(
+            t.c.number,
+            t.c.kind,
+            t.c.at_ms,
+            e.c.session_id,
+            change.label("amount"),
+            func.min(e.c.from_ms).label("from_ms"),
+            func.max(e.c.to_ms).label("to_ms"),
+            func.max(a.c.actor).label("actor"),
+            func.max(a.c.reason).label("reason"),
+        )
+        .join(e, e.c.transaction_id == t.c.transaction_id)
+        .outerjoin(a, a.c.transaction_id == t.c.transaction_id)
+        .where(t.c.wallet_id == wallet_id, _within(from_ms, to_ms))
+        .group_by(t.c.number, t.c.kind, t.c.at_ms, e.c.session_id)
+        .order_by(t.c.number)
+    )
+    return connection.execute(query).mappings()
+
+
+def _add_projected(
+    lines: _Lines, view: Projection, event: burndown.Event, from_ms: int, to_ms: int
+) -> int:
+    """Add what booking would add; return what it does to a balance before `from_ms`."""
+    parts: list[tuple[str, int, int, str | None, int | None]] = []
+    if isinstance(event, burndown.Charge):
+        span = (event.session_id, event.from_ms)
+        parts.append(("usage", event.to_ms, -event.amount, *span))
+        if event.grant_id is None:
+            parts.append((OVERRUN, event.from_ms, event.amount, None, None))
+    elif isinstance(event, burndown.Lapse):
+        parts.append(("expiry", event.at_ms, -event.amount, None, None))
+    else:
+        renewal = event.renewal
+        parts.append(("allotment", renewal.at_ms, renewal.allotment, None, None))
+        if event.repaid:
+            parts.append((OVERRUN, renewal.at_ms, -event.repaid, None, None))
+    before = 0
+    for kind, at_ms, amount, session_id, since_ms in parts:
+        if _is_within(kind, at_ms, from_ms, to_ms):
+            lines.add(kind, at_ms, amount, session_id, since_ms, at_ms)
+        elif _is_within(kind, at_ms, -(1 << 62), from_ms):
+            before += amount
+    return before
+
+
+@dataclass(slots=True)
+class _Usage:
+    """What a session consumed in the span of the statement."""
+
+    amount: int = 0
+    from_ms: int | None = None
+    to_ms: int | None = None
+    at_ms: int = 0
+
+
+class _Lines:
+    """Gathers the lines; the usage of a session is one line, however often it was booked."""
+
+    def __init__(self) -> None:
+        self.plain: list[StatementEntry] = []
+        self.usage: dict[str, _Usage] = defaultdict(_Usage)
+
+    def add_booked(self, row: Any) -> None:
+        """Add a row of `_booked`."""
+        span = (row["from_ms"], row["to_ms"])
+        notes = (row["actor"] or "", row["reason"] or "")
+        self.add(row["kind"], row["at_ms"], row["amount"], row["session_id"], *span, *notes)
+
+    def add(
+        self,
+        kind: str,
+        at_ms: int,
+        amount: int,
+        session_id: str | None,
+        from_ms: int | None,
+        to_ms: int | None,
+        actor: str = "",
+        reason: str = "",
+    ) -> None:
+        """Add one movement of the balance."""
+        amount = int(amount)
+        if kind == "usage" and session_id is not None:
+            usage = self.usage[session_id]
+            usage.amount += amount
+            if from_ms is not None:
+                usage.from_ms = min(from_ms, usage.from_ms or from_ms)
+            if to_ms is not None:
+                usage.to_ms = max(to_ms, usage.to_ms or to_ms)
+            usage.at_ms = max(usage.at_ms, at_ms)
+        elif amount or kind == "allotment":
+            self.plain.append(
+                StatementEntry(
+                    at_ms, kind, amount, session_id, None, None, None, None, None, actor, reason
+                )
+            )
+
+    def entries(self, connection: Connection) -> list[StatementEntry]:
+        """Return the lines in order of time."""
+        session_ids = set(self.usage) | {p.session_id for p in self.plain if p.session_id}
+        table = schema.sessions
+        query = select(table).where(table.c.session_id.in_(session_ids))
+        sessions = {r["session_id"]: r for r in connection.execute(query).mappings()}
+        lines = [self._named(line, sessions) for line in self.plain]
+        for session_id, usage in self.usage.items():
+            line = StatementEntry(
+                usage.at_ms, "usage", usage.amount, session_id, None, None,
+                usage.from_ms, usage.to_ms, None, "", "",
+            )  # fmt: skip
+            lines.append(self._named(line, sessions))
+        # At one instant: what was granted before what was consumed up to it, renewals last.
+        rank = {"usage": 1, "expiry": 2, "rollover": 3, "allotment": 4}
+        return sorted(lines, key=lambda line: (line.at_ms, rank.get(line.kind, 0)))
+
+    @staticmethod
+    def _named(line: StatementEntry, sessions: dict[str, Any]) -> StatementEntry:
+        session = sessions.get(line.session_id or "")
+        if session is None:
+            return line
+        return StatementEntry(
+            line.at_ms,
+            line.kind,
+            line.amount_grains,
+            line.session_id,
+            session["profile"],
+            session["rate_mtok_h"],
+            line.from_ms,
+            line.to_ms,
+            session["end_reason"],
+            line.actor,
+            line.reason,
+        )

@@ -1,0 +1,463 @@
+"""A wallet under its lock: one locked read, plain Python, one batched write.
+
+Every money operation opens its wallet here, lets it `advance` and posts what it has to post;
+`save` then writes all of it. Nothing else in the package inserts transactions or entries.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.engine import RowMapping
+
+from jhub_tokens import burndown
+from jhub_tokens.ledger import schema
+from jhub_tokens.ledger.chain import Entry, transaction_hash
+from jhub_tokens.ledger.records import LedgerError
+from jhub_tokens.units import GRAINS_MAX
+
+__all__ = ["OVERRUN", "PLAN_SOURCES", "OpenWallet", "new_id"]
+
+#: Sources that the subscription makes; everything else is credited.
+PLAN_SOURCES = ("plan", "rollover")
+OVERRUN = "overrun"
+CREDIT_PRIORITY = 10  # what lapses by itself burns before what was paid for
+
+
+def new_id() -> str:
+    """Return a new opaque identifier."""
+    return uuid.uuid4().hex
+
+
+class OpenWallet:
+    """A wallet read for writing; single use within one database transaction.
+
+    The mappings `row`, `grants` and `sessions` hold the columns as they will be saved.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        now_ms: int,
+        row: RowMapping,
+        grants: Sequence[RowMapping],
+        sessions: Sequence[RowMapping],
+        renewals: tuple[burndown.Renewal, ...] = (),
+        *,
+        deducts_overrun: bool = False,
+    ) -> None:
+        self.connection = connection
+        self.now_ms = now_ms
+        self.row: dict[str, Any] = dict(row)
+        self.grants: dict[str, dict[str, Any]] = {g["grant_id"]: dict(g) for g in grants}
+        self.sessions: dict[str, dict[str, Any]] = {s["session_id"]: dict(s) for s in sessions}
+        self.renewals = renewals
+        self.deducts_overrun = deducts_overrun
+        self.renewed = False  # whether a period began in this operation
+        self._saved_row = dict(self.row)
+        self._saved_grants = {key: dict(value) for key, value in self.grants.items()}
+        self._saved_sessions = {key: dict(value) for key, value in self.sessions.items()}
+        self._transactions: list[dict[str, Any]] = []
+        self._entries: list[dict[str, Any]] = []
+        self._remarks: list[dict[str, Any]] = []
+        self._effects: list[tuple[Any, dict[str, Any]]] = []
+
+    @property
+    def wallet_id(self) -> str:
+        """The wallet's identifier."""
+        return str(self.row["wallet_id"])
+
+    @property
+    def last_transaction_id(self) -> str:
+        """The transaction that this operation posted last."""
+        return str(self._transactions[-1]["transaction_id"])
+
+    # --- the wallet as the pure core sees it ----------------------------------------------
+
+    def pure(self) -> burndown.Wallet:
+        """Return the wallet for the pure core.
+
+        Sessions that are ready burn from there to their end; those without an end run on.
+        """
+        meters = tuple(
+            burndown.Meter(
+                s["session_id"],
+                s["rate_mtok_h"],
+                s["ready_ms"],
+                s["ended_ms"],
+            )
+            for s in sorted(self.sessions.values(), key=lambda s: s["age"])
+            if s["ready_ms"] is not None and not s["settled"]
+        )
+        grants = tuple(
+            burndown.Grant(
+                g["grant_id"],
+                g["remaining_grains"],
+                g["priority"],
+                g["age"],
+                g["starts_ms"],
+                g["expires_ms"],
+                g["rolls"],
+            )
+            for g in self.grants.values()
+        )
+        return burndown.Wallet(
+            self.row["settled_to_ms"], grants, meters, self.renewals, self.row["debt_grains"]
+        )
+
+    def projected(self) -> burndown.Wallet:
+        """Return the wallet walked to now, as if every open session still ran."""
+        return burndown.advance(self.pure(), self.now_ms).wallet
+
+    def open_sessions(self) -> list[dict[str, Any]]:
+        """Return the sessions that have not ended, in session order."""
+        return sorted(
+            (s for s in self.sessions.values() if s["ended_ms"] is None), key=lambda s: s["age"]
+        )
+
+    def running_sessions(self) -> list[dict[str, Any]]:
+        """Return the sessions that burn: ready and not ended."""
+        return [s for s in self.open_sessions() if s["ready_ms"] is not None]
+
+    # --- advancing ------------------------------------------------------------------------
+
+    def provable_to_ms(self) -> int:
+        """Return the instant up to which it is known what every open session did.
+
+        A running one is proven alive up to there. A starting one was last seen starting then:
+        whether it has become ready since is not known, so nothing later can be booked.
+        """
+        proofs: list[int] = [s["alive_to_ms"] or s["admitted_ms"] for s in self.open_sessions()]
+        return min([self.now_ms, *proofs])
+
+    def advance(self) -> None:
+        """Book all that is proven: charges, lapses, renewals, overrun."""
+        to_ms = self.provable_to_ms()
+        if to_ms > self.row["settled_to_ms"]:
+            outcome = burndown.advance(self.pure(), to_ms)
+            charges: list[burndown.Charge] = []
+            for event in outcome.events:
+                if isinstance(event, burndown.Charge):
+                    charges.append(event)
+                    continue
+                self._post_charges(charges)
+                charges = []
+                if isinstance(event, burndown.Lapse):
+                    self._post_lapse(event)
+                else:
+                    self._post_renewal(event)
+            self._post_charges(charges)
+            self.row["settled_to_ms"] = to_ms
+            self.renewals = outcome.wallet.renewals
+            self._check_projection(outcome.wallet)
+        for session in self.sessions.values():
+            ended_ms = session["ended_ms"]
+            if ended_ms is not None and (
+                session["ready_ms"] is None or ended_ms <= self.row["settled_to_ms"]
+            ):
+                session["settled"] = True
+
+    def _check_projection(self, walked: burndown.Wallet) -> None:
+        for grant in walked.grants:
+            booked = self.grants[grant.grant_id]["remaining_grains"]
+            assert booked == grant.remaining, (
+                f"grant {grant.grant_id}: booked {booked}, walked {grant.remaining}"
+            )
+
+    def _post_charges(self, charges: Sequence[burndown.Charge]) -> None:
+        if not charges:
+            return
+        unpaid = sum(c.amount for c in charges if c.grant_id is None)
+        overrun_id = self._cover_overrun(charges, unpaid) if unpaid else None
+        entries: list[Entry] = []
+        for charge in charges:
+            span = (charge.session_id, charge.from_ms, charge.to_ms)
+            grant_id = charge.grant_id or overrun_id
+            entries.append(Entry("grant", -charge.amount, grant_id, *span))
+            entries.append(Entry("consumed", charge.amount, None, *span))
+            self.sessions[charge.session_id]["charged_grains"] += charge.amount
+        self.post("usage", max(c.to_ms for c in charges), entries)
+
+    def _cover_overrun(self, charges: Sequence[burndown.Charge], unpaid: int) -> str:
+        """Grant exactly what nobody could pay, so that no wallet is ever negative."""
+        starts_ms = min(c.from_ms for c in charges if c.grant_id is None)
+        if self.deducts_overrun:
+            self.row["debt_grains"] += unpaid
+        return self.credit(OVERRUN, unpaid, at_ms=starts_ms, starts_ms=starts_ms)
+
+    def _post_lapse(self, lapse: burndown.Lapse) -> None:
+        entries = [
+            Entry("grant", -lapse.amount, lapse.grant_id),
+            Entry("expired", lapse.amount),
+        ]
+        self.post("expiry", lapse.at_ms, entries)
+
+    def _post_renewal(self, renewed: burndown.Renewed) -> None:
+        renewal = renewed.renewal
+        if renewed.rollover is not None:
+            total = renewed.rollover.remaining
+            self._add_grant(renewed.rollover, "rollover", 0)
+            entries = [Entry("grant", -amount, grant_id) for grant_id, amount in renewed.rolled]
+            entries.append(Entry("grant", total, renewed.rollover.grant_id))
+            self.grants[renewed.rollover.grant_id]["granted_grains"] = total
+            self.post("rollover", renewal.at_ms, entries)
+        self._add_grant(renewed.allotment, "plan", renewal.allotment)
+        entries = [
+            Entry("issued:plan", -renewal.allotment),
+            Entry("grant", renewal.allotment, renewed.allotment.grant_id),
+        ]
+        if renewal.allotment:
+            self.post("allotment", renewal.at_ms, entries)
+        if renewed.repaid:
+            self.row["debt_grains"] -= renewed.repaid
+            entries = [
+                Entry("grant", -renewed.repaid, renewed.allotment.grant_id),
+                Entry("issued:overrun", renewed.repaid),
+            ]
+            self.post("overrun", renewal.at_ms, entries, reason="repaid from the allotment")
+        self.row["period_start_ms"] = renewal.at_ms
+        self.row["period_end_ms"] = renewal.expires_ms
+        self.renewed = True
+        self.row["period_n"] += 1
+        self.row["allotment_grains"] = renewal.allotment
+        self.row["percent_noticed"] = 0
+        self.row["time_noticed_ms"] = None
+
+    # --- posting --------------------------------------------------------------------------
+
+    def credit(
+        self,
+        source: str,
+        amount: int,
+        *,
+        at_ms: int,
+        starts_ms: int,
+        expires_ms: int | None = None,
+        actor: str = "",
+        reason: str = "",
+    ) -> str:
+        """Issue a grant of `amount` grains from `source` and return its id."""
+        assert amount > 0, "a grant is positive"
+        grant = burndown.Grant(
+            new_id(),
+            amount,
+            priority=CREDIT_PRIORITY if expires_ms is None else 0,
+            age=self.row["transactions_count"],
+            starts_ms=starts_ms,
+            expires_ms=expires_ms,
+        )
+        self._add_grant(grant, source, amount)
+        entries = [Entry(f"issued:{source}", -amount), Entry("grant", amount, grant.grant_id)]
+        self.post(source, at_ms, entries, actor=actor, reason=reason)
+        return grant.grant_id
+
+    def _add_grant(self, grant: burndown.Grant, source: str, granted: int) -> None:
+        self.grants[grant.grant_id] = {
+            "grant_id": grant.grant_id,
+            "wallet_id": self.wallet_id,
+            "source": source,
+            "priority": grant.priority,
+            "age": grant.age,
+            "granted_grains": granted,
+            "remaining_grains": 0,  # the entry that follows fills it
+            "starts_ms": grant.starts_ms,
+            "expires_ms": grant.expires_ms,
+            "rolls": grant.rolls,
+            "spent": False,
+        }
+
+    def post(
+        self,
+        kind: str,
+        at_ms: int,
+        entries: Sequence[Entry],
+        *,
+        actor: str = "",
+        reason: str = "",
+    ) -> str:
+        """Append a transaction and apply its entries to the grants; return its id.
+
+        Raises
+        ------
+        LedgerError
+            If the wallet would hold more than the books can carry (code ``too_much``).
+        """
+        assert sum(e.amount for e in entries) == 0, f"{kind}: entries do not sum to zero"
+        change = 0
+        for entry in entries:
+            if entry.account != "grant":
+                continue
+            grant = self.grants[str(entry.grant_id)]
+            grant["remaining_grains"] += entry.amount
+            assert grant["remaining_grains"] >= 0, f"{kind}: grant {entry.grant_id} below nothing"
+            change += entry.amount
+        if change > 0 and sum(g["remaining_grains"] for g in self.grants.values()) > GRAINS_MAX:
+            raise LedgerError(
+                "too_much", "The wallet would hold more than 2,500,000,000 tokens.", "tokens"
+            )
+        transaction_id = new_id()
+        number = self.row["transactions_count"] + 1
+        previous_hash = self.row["head_hash"]
+        facts = (transaction_id, self.wallet_id, number, kind, at_ms, self.now_ms)
+        digest = transaction_hash(previous_hash, *facts, entries)
+        self._transactions.append(
+            {
+                "transaction_id": transaction_id,
+                "wallet_id": self.wallet_id,
+                "number": number,
+                "kind": kind,
+                "at_ms": at_ms,
+                "booked_ms": self.now_ms,
+                "change_grains": change,
+                "previous_hash": previous_hash,
+                "hash": digest,
+            }
+        )
+        self._entries.extend(
+            {
+                "transaction_id": transaction_id,
+                "line": line,
+                "account": entry.account,
+                "amount_grains": entry.amount,
+                "grant_id": entry.grant_id,
+                "session_id": entry.session_id,
+                "from_ms": entry.from_ms,
+                "to_ms": entry.to_ms,
+            }
+            for line, entry in enumerate(entries)
+        )
+        if actor or reason:
+            self._remarks.append(
+                {"transaction_id": transaction_id, "actor": actor, "reason": reason}
+            )
+        self.row["transactions_count"] = number
+        self.row["head_hash"] = digest
+        return transaction_id
+
+    def return_charge(self, session: dict[str, Any], amount: int, reason: str) -> None:
+        """Give `amount` grains of a session's charge back to the grants that paid, latest first.
+
+        What a grant paid that has expired since becomes a grant to the end of this period that
+        does not roll over.
+        """
+        booked = self.connection.execute(
+            select(schema.entries.c.grant_id, schema.entries.c.amount_grains)
+            .join(schema.transactions)
+            .where(
+                schema.entries.c.session_id == session["session_id"],
+                schema.entries.c.account == "grant",
+            )
+            .order_by(schema.transactions.c.number.desc(), schema.entries.c.line.desc())
+        ).all()
+        # Charges of this very operation are not in the database yet.
+        rows: list[Any] = [
+            *(
+                (e["grant_id"], e["amount_grains"])
+                for e in reversed(self._entries)
+                if e["session_id"] == session["session_id"] and e["account"] == "grant"
+            ),
+            *booked,
+        ]
+        entries: list[Entry] = []
+        late = 0
+        left = amount
+        returned: dict[str, int] = {}
+        for grant_id, signed in rows:
+            if signed > 0:  # an earlier return: what it gave back cannot be given back again
+                returned[grant_id] = returned.get(grant_id, 0) + signed
+                continue
+            taken_back = min(-signed, returned.get(grant_id, 0))
+            returned[grant_id] = returned.get(grant_id, 0) - taken_back
+            part = min(left, -signed - taken_back)
+            if not part:
+                continue
+            left -= part
+            grant = self._grant(grant_id)
+            if grant["source"] == OVERRUN:  # nobody's tokens: the cover itself is taken back
+                entries.append(Entry("issued:overrun", part, None, session["session_id"]))
+                self.row["debt_grains"] = max(0, self.row["debt_grains"] - part)
+            elif grant["expires_ms"] is None or grant["expires_ms"] > self.row["settled_to_ms"]:
+                entries.append(Entry("grant", part, grant_id, session["session_id"]))
+            else:
+                late += part
+            if not left:
+                break
+        assert left == 0, "more was to be returned than was charged"
+        if late:
+            refund = burndown.Grant(
+                new_id(),
+                late,
+                age=self.row["transactions_count"],
+                starts_ms=self.row["settled_to_ms"],
+                expires_ms=self.row["period_end_ms"],
+            )
+            self._add_grant(refund, "refund", late)
+            entries.append(Entry("grant", late, refund.grant_id, session["session_id"]))
+        entries.append(Entry("consumed", -amount, None, session["session_id"]))
+        self.post("return", self.now_ms, entries, reason=reason)
+        session["charged_grains"] -= amount
+
+    def _grant(self, grant_id: str) -> dict[str, Any]:
+        """Return a grant of this wallet, also one that is spent and was not loaded."""
+        grant = self.grants.get(grant_id)
+        if grant is None:
+            spent = select(schema.grants).where(schema.grants.c.grant_id == grant_id)
+            row = self.connection.execute(spent).mappings().one()
+            grant = self.grants[grant_id] = dict(row)
+            self._saved_grants[grant_id] = dict(row)
+        return grant
+
+    # --- writing --------------------------------------------------------------------------
+
+    def effect(self, table: Any, row: dict[str, Any]) -> None:
+        """Have a notice or stop order written with this operation, after what it refers to."""
+        self._effects.append((table, row))
+
+    def save(self) -> None:
+        """Write everything that changed, in one batch for each table."""
+        self.row["open_sessions"] = len(self.open_sessions())
+        for grant in self.grants.values():
+            expires_ms = grant["expires_ms"]
+            over = expires_ms is not None and expires_ms <= self.row["settled_to_ms"]
+            # An overrun grant is spent as it is made; a credit with nothing left never refills
+            # but by a return, which loads it again.
+            grant["spent"] = grant["remaining_grains"] == 0 and (
+                over or grant["source"] not in PLAN_SOURCES
+            )
+        self._write(schema.grants, "grant_id", self.grants, self._saved_grants)
+        self._write(schema.sessions, "session_id", self.sessions, self._saved_sessions)
+        for table, rows in (
+            (schema.transactions, self._transactions),
+            (schema.entries, self._entries),
+            (schema.remarks, self._remarks),
+        ):
+            if rows:
+                self.connection.execute(insert(table), rows)
+        self._write(
+            schema.wallets,
+            "wallet_id",
+            {self.wallet_id: self.row},
+            {self.wallet_id: self._saved_row},
+        )
+        for table, row in self._effects:
+            self.connection.execute(insert(table), row)
+
+    def _write(
+        self,
+        table: Any,
+        key: str,
+        rows: dict[str, dict[str, Any]],
+        saved: dict[str, dict[str, Any]],
+    ) -> None:
+        new = [row for row_id, row in rows.items() if row_id not in saved]
+        if new:
+            self.connection.execute(insert(table), new)
+        for row_id, row in rows.items():
+            if row_id not in saved:
+                continue
+            changed = {k: v for k, v in row.items() if v != saved[row_id][k]}
+            if changed:
+                self.connection.execute(update(table).where(table.c[key] == row_id).values(changed))
