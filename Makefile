@@ -91,7 +91,7 @@ $(VENV)/.created:
 			"(Debian, Ubuntu: apt install python3-venv)" >&2; rm -rf $(VENV); exit 1; }
 	@touch $@
 
-$(VENV)/.demo-ready: $(VENV)/.created $(CONSTRAINTS) pyproject.toml Makefile
+$(VENV)/.demo-ready: $(CONSTRAINTS) $(VENV)/.created pyproject.toml Makefile
 	@echo "Setting up $(VENV) (JupyterHub $(HUB)); this takes a minute or two, once"
 	@$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo]'
 	@npm_config_cache=$(CURDIR)/.cache/npm $(BIN)/npm install --global --silent \

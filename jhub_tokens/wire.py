@@ -55,6 +55,8 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Key = Annotated[str, StringConstraints(min_length=8, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 INT64_MAX = 2**63 - 1  # what both databases hold
 AgeMs = Annotated[int, Field(ge=0, le=10 * 366 * 86_400_000)]
+#: A message that took no longer than this was not held up.
+TRANSIT_MS_MAX = 1_000
 
 
 class Wire(BaseModel):
@@ -303,11 +305,45 @@ class Snapshot(Wire):
     epoch: Key  # one per hub process
     sequence: Annotated[int, Field(ge=0, le=INT64_MAX)]
     age_ms: AgeMs = 0  # how long ago the list of servers was taken
+    # The service's own clock when this left, reckoned by the hub from the last receipt.
+    sent_at_ms: Annotated[int, Field(ge=0, le=INT64_MAX)] | None = None
     servers: Annotated[list[ServerSeen], Field(max_length=200_000)] = []
     ended: Annotated[list[EndSeen], Field(max_length=200_000)] = []
     cancelled: Annotated[list[Key], Field(max_length=200_000)] = []
     members: Annotated[list[Identity], Field(max_length=200_000)] = []
     failed_stops: list[StopFailed] = []
+
+    def counted_to(self, now_ms: int) -> Snapshot:
+        """Return this snapshot with its ages counted to `now_ms` on the service's clock.
+
+        Ages hold for the instant at which the message left. One that waited for a service
+        that was suspended would otherwise prove life, or an end, that much too late.
+        """
+        late_ms = 0 if self.sent_at_ms is None else now_ms - self.sent_at_ms
+        if late_ms <= TRANSIT_MS_MAX:
+            return self
+
+        def later(age_ms: int | None) -> int | None:
+            return None if age_ms is None else age_ms + late_ms
+
+        return self.model_copy(
+            update={
+                "age_ms": self.age_ms + late_ms,
+                "servers": [
+                    server.model_copy(
+                        update={
+                            "ready_age_ms": later(server.ready_age_ms),
+                            "alive_age_ms": later(server.alive_age_ms),
+                        }
+                    )
+                    for server in self.servers
+                ],
+                "ended": [
+                    end.model_copy(update={"ended_age_ms": end.ended_age_ms + late_ms})
+                    for end in self.ended
+                ],
+            }
+        )
 
 
 class SessionKnown(Wire):
@@ -324,6 +360,7 @@ class SessionKnown(Wire):
 class SnapshotReceipt(Wire):
     """Confirms a snapshot: facts in it need not be sent again."""
 
+    at_ms: int | None = None  # the service's clock, for the next snapshot's `sent_at_ms`
     sessions: list[SessionKnown] = []
     ended: list[str] = []  # start keys whose ends are booked
     cancelled: list[str] = []

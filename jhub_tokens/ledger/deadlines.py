@@ -30,6 +30,7 @@ __all__ = [
 #: The time-left threshold below all others: the stop itself has been said.
 STOP_SAID = 0
 PROOF_WAIT_MS = 5_000
+LADDER: tuple[NoticeKind, ...] = ("time_left", "last_warning", "stopped_dry", "would_stop")
 
 
 class Deadlines:
@@ -189,7 +190,19 @@ def close_stop_orders(
 
 
 def notify(wallet: OpenWallet, kind: NoticeKind, params: Mapping[str, object]) -> None:
-    """Write a notice for the wallet's member, in the same transaction as its cause."""
+    """Write a notice for the wallet's member, in the same transaction as its cause.
+
+    A step of the ladder from the first warning to the stop takes the place of the steps before:
+    whoever comes back to a stopped server need not read how it came to that.
+    """
+    if kind in LADDER:
+        notices = schema.notices
+        earlier = update(notices).where(
+            notices.c.member_id == wallet.row["member_id"],
+            notices.c.kind.in_(LADDER),
+            notices.c.seen_ms.is_(None),
+        )
+        wallet.connection.execute(earlier.values(seen_ms=wallet.now_ms))
     notice = {
         "notice_id": new_id(),
         "member_id": wallet.row["member_id"],

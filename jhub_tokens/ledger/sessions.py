@@ -74,6 +74,7 @@ def admit(
         if session["server_name"] == server_name and session["ready_ms"] is None:
             # The hub runs one server of a name: an earlier start of it came to nothing.
             end_session(wallet, session, now_ms, "superseded")
+    wallet.advance()  # what was given up is settled with this very operation
     session = start_session(
         wallet, catalogue, chosen[0], server_name, start_key, image=chosen[1], gpu=chosen[2]
     )

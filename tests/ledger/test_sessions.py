@@ -231,6 +231,17 @@ def test_a_lost_ready_report_is_repaired_by_the_next_snapshot(world):
     assert world.tokens(member) == 99
 
 
+def test_a_top_up_before_the_ready_report_loses_none_of_the_run(world):
+    member, identity = world.join()
+    key = world.hub.start(member, identity)
+    world.clock.advance_ms(10_000)
+    world.hub.servers[key][2] = world.clock.now_ms()
+    world.clock.advance_ms(HOUR_MS)
+    world.give(member, 5)  # must not settle the hour in which the start may have become ready
+    world.hub.tell()
+    assert world.tokens(member) == 104
+
+
 def test_a_service_that_was_away_charges_for_all_of_it(world):
     member, identity = world.join()
     world.hub.run(member, identity)

@@ -44,6 +44,17 @@ def test_each_threshold_is_noticed_once_and_a_dry_wallet_stops(world):
     assert world.balance(member) == 10_000 * 19_000  # what the stop left of its 30 seconds
 
 
+def test_the_latest_step_of_the_ladder_takes_the_place_of_the_earlier_ones(world):
+    member, identity = world.join("smith")
+    world.hub.run(member, identity)
+    for left_ms, kind in ((9 * MINUTE_MS, "time_left"), (20_000, "stopped_dry")):
+        world.clock.set_ms(world.ledger.wallet_view(member.member_id).dry_at_ms - left_ms)
+        world.hub.tell()
+        world.ledger.advance_due()
+        unseen = world.ledger.notices(member.member_id, unseen_only=True)
+        assert [n.kind for n in unseen if n.kind != "used_percent"] == [kind]
+
+
 def test_a_warning_comes_at_its_instant(world):
     member, identity = world.join()
     world.hub.run(member, identity, "gpu")
