@@ -1,0 +1,1 @@
+"""The token service: REST API, pages, warden and metrics beside a JupyterHub."""

@@ -1,0 +1,140 @@
+"""The web application, assembled: one table of routes for the API, the pages and the files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.services.auth import HubOAuthCallbackHandler
+from tornado.web import Application, RequestHandler, StaticFileHandler
+
+from jhub_tokens.service.errors import Problem
+from jhub_tokens.service.handlers import admin_pages, health, hub_api, people_api
+from jhub_tokens.service.handlers import pages as member_pages
+from jhub_tokens.service.handlers.api import PeopleHandler
+from jhub_tokens.service.handlers.base import Service
+from jhub_tokens.service.handlers.page import PageHandler
+from jhub_tokens.service.openapi import openapi_document
+from jhub_tokens.service.pages import HUB_STATIC, OUR_STATIC
+
+__all__ = ["API_ROUTES", "PAGE_ROUTES", "make_application"]
+
+API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
+    ("api/v1/hub/overview", hub_api.OverviewHandler),
+    ("api/v1/hub/offers", hub_api.OffersHandler),
+    ("api/v1/hub/admissions", hub_api.AdmissionsHandler),
+    ("api/v1/hub/snapshots", hub_api.SnapshotsHandler),
+    ("api/v1/hub/stops", hub_api.StopsHandler),
+    ("api/v1/members", people_api.MembersHandler),
+    ("api/v1/members/{member_id}", people_api.MemberHandler),
+    ("api/v1/members/{member_id}/statement", people_api.StatementHandler),
+    ("api/v1/members/{member_id}/grants", people_api.GrantsHandler),
+    ("api/v1/members/{member_id}/freeze", people_api.FreezeHandler),
+    ("api/v1/members/{member_id}/unfreeze", people_api.UnfreezeHandler),
+)
+
+PAGE_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
+    ("", member_pages.ConsoleHandler),
+    ("statement", member_pages.StatementPage),
+    ("notices/seen", member_pages.NoticesSeenHandler),
+    ("admin", admin_pages.AdminMembersPage),
+    ("admin/members/{member_id}", admin_pages.AdminMemberPage),
+    ("admin/members/{member_id}/statement", admin_pages.AdminStatementPage),
+    ("admin/members/{member_id}/grant", admin_pages.AdminGrantPage),
+    ("admin/members/{member_id}/freeze", admin_pages.AdminFreezePage),
+    ("admin/members/{member_id}/unfreeze", admin_pages.AdminUnfreezePage),
+)
+
+_MACHINE_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
+    ("healthz", health.HealthHandler),
+    ("metrics", health.MetricsHandler),
+    ("api/v1/openapi.json", health.OpenApiHandler),
+)
+
+
+def make_application(service: Service) -> Application:
+    """Return the application that answers everything under the service's prefix."""
+    base_url = service.settings.base_url
+    routes: list[Any] = []
+    for path, handler in (*_MACHINE_ROUTES, *API_ROUTES, *PAGE_ROUTES):
+        routes.append(
+            (_pattern(base_url + path), handler, {"service": service, "route": f"/{path}"})
+        )
+    routes += [
+        (
+            re.escape(base_url) + "oauth_callback",
+            CallbackHandler,
+            {"service": service, "route": "/oauth_callback"},
+        ),
+        (re.escape(base_url) + r"static/(.*)", FileHandler, {"path": str(OUR_STATIC)}),
+        (re.escape(base_url) + r"hub-static/(.*)", FileHandler, {"path": str(HUB_STATIC)}),
+        (re.escape(base_url.rstrip("/")), ToPrefixHandler, {"prefix": base_url}),
+        (
+            re.escape(base_url) + r"api/.*",
+            ApiNotFoundHandler,
+            {"service": service, "route": "/api/*"},
+        ),
+    ]
+    return Application(
+        routes,
+        default_handler_class=member_pages.PageNotFoundHandler,
+        default_handler_args={"service": service, "route": "/*"},
+        cookie_secret=service.settings.cookie_secret,
+        openapi_document=openapi_document(API_ROUTES, base_url),
+        log_function=lambda _handler: None,  # handlers log themselves
+        hub_auth=service.hub_auth,
+    )
+
+
+def _pattern(template: str) -> str:
+    """Return the regular expression of a path template such as ``members/{member_id}``."""
+    parts = re.split(r"\{\w+\}", template)
+    return "([^/]+)".join(re.escape(part) for part in parts)
+
+
+class CallbackHandler(HubOAuthCallbackHandler, PageHandler):  # type: ignore[misc]  # untyped
+    """The end of signing in: the hub's own handler, with our errors and log line."""
+
+    async def prepare(self) -> None:
+        """Let everybody in: this is where they become known."""
+        # Whoever comes back to an old address of this kind is signed in already.
+        self.caller = await self.identify()
+
+
+class ApiNotFoundHandler(PeopleHandler):
+    """Whatever the API has not."""
+
+    async def prepare(self) -> None:
+        """Say so, to anybody and for every method."""
+        raise Problem(404, "not_found", "The API has no such route.", remedy="See openapi.json.")
+
+
+class ToPrefixHandler(RequestHandler):
+    """Sends the prefix without its last slash to the one with it."""
+
+    def initialize(self, prefix: str) -> None:
+        """Take over the prefix."""
+        self.prefix = prefix
+
+    def get(self) -> None:
+        """Redirect."""
+        self.redirect(self.prefix, permanent=True)
+
+
+class FileHandler(StaticFileHandler):
+    """Files that change only with a release; their URLs carry a hash."""
+
+    def set_extra_headers(self, path: str) -> None:
+        """Let browsers keep what is asked for by hash."""
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Content-Security-Policy", "default-src 'none'")
+        if self.get_argument("v", ""):
+            self.set_header("Cache-Control", "public, max-age=31536000, immutable")
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        """Serve what lies in the folder only; a link that leads out of it does not count."""
+        if Path(root).resolve() not in Path(absolute_path).resolve().parents:
+            self.send_error(404)
+            return None
+        return super().validate_absolute_path(root, absolute_path)

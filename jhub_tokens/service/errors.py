@@ -1,0 +1,188 @@
+"""The one boundary where anything that goes wrong becomes an answer.
+
+Handlers raise what they have; `problem_from` turns it into a `Problem` with an HTTP status, a
+code for programs, a message and a remedy for people. What nobody foresaw is logged with its
+traceback under a number, and the person sees the number only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from tornado.web import HTTPError
+
+from jhub_tokens.ledger import DatabaseProblem
+from jhub_tokens.ledger.records import LedgerError
+from jhub_tokens.units import AmountError
+from jhub_tokens.wire import ErrorBody, Refusal
+
+__all__ = ["Problem", "Unavailable", "invalid", "problem_from", "without_passwords"]
+
+log = structlog.get_logger(__name__)
+
+_STATUS_OF_LEDGER_CODE = {
+    "unknown_member": 404,
+    "unknown_order": 404,
+    "unknown_session": 404,
+    "idempotency_conflict": 409,
+    "insufficient": 409,
+    "busy": 503,
+}
+_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
+
+
+class Problem(Exception):
+    """Something to tell the caller.
+
+    Parameters
+    ----------
+    status
+        HTTP status.
+    code
+        A word for programs.
+    message
+        One or two sentences for people.
+    field
+        The field of the request that is to blame, if one is.
+    remedy
+        What the caller can do.
+    refusal
+        The refusal of a start, if it is one.
+    headers
+        Headers that the answer needs.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        field: str | None = None,
+        remedy: str = "",
+        refusal: Refusal | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.field = field
+        self.remedy = remedy
+        self.refusal = refusal
+        self.headers = headers or {}
+
+    @property
+    def body(self) -> ErrorBody:
+        """The problem as the API answers it."""
+        return ErrorBody(
+            code=self.code,
+            message=self.message,
+            field=self.field,
+            remedy=self.remedy,
+            refusal=self.refusal,
+        )
+
+
+class Unavailable(Problem):
+    """The books or the catalogue cannot be used right now; trying again later may help."""
+
+    def __init__(self, message: str, *, remedy: str = "", code: str = "unavailable") -> None:
+        super().__init__(
+            503,
+            code,
+            without_passwords(message),
+            remedy=without_passwords(remedy),
+            headers={"Retry-After": "3"},
+        )
+
+
+def without_passwords(text: str) -> str:
+    """Return `text` with the passwords of URLs masked."""
+    return _PASSWORD.sub(r"\1:***@", text)
+
+
+def invalid(field: str, message: str) -> Problem:
+    """Return the problem of one field that cannot be accepted."""
+    return Problem(422, "invalid", message, field=field)
+
+
+def problem_from(error: BaseException) -> Problem:
+    """Return the problem that `error` is for the caller; logs what was not foreseen."""
+    match error:
+        case Problem():
+            return error
+        case ValidationError():
+            return _validation(error)
+        case LedgerError():
+            status = _STATUS_OF_LEDGER_CODE.get(error.code, 422)
+            return Problem(status, error.code, error.message, field=error.field)
+        case AmountError():
+            return invalid("tokens", str(error))
+        case DatabaseProblem():
+            return Unavailable(error.message, remedy=error.remedy)
+        case SQLAlchemyError():
+            log.error("database failed", error=without_passwords(str(error.__cause__ or error)))
+            return Unavailable(
+                "The books cannot be reached right now.",
+                remedy="Try again in a moment; if it stays, tell your administrator.",
+            )
+        case json.JSONDecodeError():
+            return Problem(
+                400, "bad_json", f"The body is not JSON: {error.msg} at line {error.lineno}."
+            )
+        case HTTPError():
+            return _http(error)
+        case _:
+            incident = secrets.token_hex(4)
+            log.error("unforeseen error", incident=incident, exc_info=error)
+            return Problem(
+                500,
+                "internal",
+                f"Something went wrong inside the token service (incident {incident}).",
+                remedy="Try again; if it happens again, give your administrator that number.",
+            )
+
+
+def _validation(error: ValidationError) -> Problem:
+    first, *others = error.errors(include_url=False, include_context=False, include_input=False)
+    field = ".".join(str(part) for part in first["loc"]) or "body"
+    if first["type"] == "json_invalid":
+        return Problem(400, "bad_json", f"The body is not JSON: {first['msg']}.")
+    if first["type"] == "extra_forbidden":
+        message = f"{field}: there is no such field."
+        return Problem(422, "invalid", message, field=field, remedy="Leave it out.")
+    more = f" ({len(others)} more problems in this request.)" if others else ""
+    return Problem(422, "invalid", f"{field}: {first['msg']}.{more}", field=field)
+
+
+def _http(error: HTTPError) -> Problem:
+    try:
+        phrase = HTTPStatus(error.status_code).phrase
+    except ValueError:
+        phrase = "Error"
+    message = error.log_message or error.reason or phrase
+    if error.status_code >= 500:
+        # Only jupyterhub's own client raises these here: it could not ask the hub.
+        log.warning("hub cannot be asked", status=error.status_code, message=message)
+        return Unavailable(
+            "The hub cannot be asked who you are right now.",
+            remedy="Try again in a moment.",
+            code="hub_unavailable",
+        )
+    code = {
+        400: "bad_request",
+        401: "not_signed_in",
+        403: "forbidden",
+        404: "not_found",
+        405: "method_not_allowed",
+        413: "too_large",
+    }.get(error.status_code, "error")
+    return Problem(error.status_code, code, message if message.endswith(".") else f"{message}.")

@@ -1,0 +1,153 @@
+"""JSON handlers: bodies read after the caller is known, models in, models out."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel
+from tornado.http1connection import HTTP1Connection
+from tornado.web import stream_request_body
+
+from jhub_tokens.service.auth import Caller, is_service_token
+from jhub_tokens.service.errors import Problem
+from jhub_tokens.service.handlers.base import BaseHandler
+
+__all__ = ["CHALLENGE", "ApiHandler", "HubSideHandler", "PeopleHandler"]
+
+M = TypeVar("M", bound=BaseModel)
+
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="jhub-tokens"'}
+_MEGABYTE = 1 << 20
+#: Parsing this much takes longer than the loop should be away.
+_PARSE_IN_THREAD = 64 * 1024
+
+
+@stream_request_body
+class ApiHandler(BaseHandler):
+    """Reads and writes JSON. Streaming the body lets `prepare` refuse before it is sent."""
+
+    body_bytes_max = _MEGABYTE
+
+    def set_default_headers(self) -> None:
+        """Set the headers that every answer of the API has."""
+        super().set_default_headers()
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+
+    async def prepare(self) -> None:
+        """Refuse what cannot be answered before its body is read, then see who calls."""
+        self._body = bytearray()
+        self._refuse_method()
+        await self.authorise()
+        length = self.request.headers.get("Content-Length", "")
+        if length.isdigit() and int(length) > self.body_bytes_max:
+            raise self._too_large()
+        connection = self.request.connection
+        assert isinstance(connection, HTTP1Connection)
+        # One more than allowed, so that a chunked body is told apart from a broken connection.
+        connection.set_max_body_size(self.body_bytes_max + _MEGABYTE)
+
+    async def authorise(self) -> None:
+        """Identify the caller, or refuse.
+
+        Raises
+        ------
+        Problem
+            If the call is not allowed.
+        """
+        raise NotImplementedError
+
+    def data_received(self, chunk: bytes) -> None:
+        """Collect the body."""
+        if len(self._body) <= self.body_bytes_max:
+            self._body += chunk
+
+    async def read_body(self, model: type[M]) -> M:
+        """Return the body as a checked model.
+
+        Raises
+        ------
+        Problem
+            If it is too large or not sent as JSON.
+        pydantic.ValidationError
+            If it does not fit the model.
+        """
+        if len(self._body) > self.body_bytes_max:
+            raise self._too_large()
+        content_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip()
+        if content_type.lower() != "application/json":
+            raise Problem(
+                415,
+                "not_json",
+                "The body must be sent as application/json.",
+                remedy="Set the header Content-Type: application/json.",
+            )
+        body = bytes(self._body)
+        # Strict: JSON has types, so "1" or true for a number is a mistake of the caller.
+        if len(body) > _PARSE_IN_THREAD:
+            return await self.service.workers.read(model.model_validate_json, body, strict=True)
+        return model.model_validate_json(body, strict=True)
+
+    def write_model(self, model: BaseModel, status: int = 200) -> None:
+        """Answer with a model."""
+        self.set_status(status)
+        self.finish(model.model_dump_json())
+
+    def write_problem(self, problem: Problem) -> None:
+        """Answer with an error body."""
+        self.finish(problem.body.model_dump_json())
+
+    def _refuse_method(self) -> None:
+        method = (self.request.method or "").lower()
+        known = [
+            name.upper()
+            for name in ("get", "post")
+            if hasattr(getattr(type(self), name), "operation")
+        ]
+        if method.upper() not in known:
+            raise Problem(
+                405,
+                "method_not_allowed",
+                f"This route answers {' and '.join(known)} only.",
+                headers={"Allow": ", ".join(known)},
+            )
+
+    def _too_large(self) -> Problem:
+        limit = self.body_bytes_max // _MEGABYTE
+        return Problem(413, "too_large", f"The body is larger than {limit} MB.")
+
+
+class HubSideHandler(ApiHandler):
+    """Answers the hub side only: one static token, compared here."""
+
+    async def authorise(self) -> None:
+        """See that the static token is presented."""
+        token = self.hub_auth.get_token(self, in_cookie=False)
+        if not token:
+            raise Problem(
+                401, "not_signed_in", "This route needs the hub side's token.", headers=CHALLENGE
+            )
+        if not is_service_token(token, self.service.settings):
+            raise Problem(403, "forbidden", "This is not the hub side's token.")
+
+
+class PeopleHandler(ApiHandler):
+    """Answers people and programs that the hub knows."""
+
+    async def authorise(self) -> None:
+        """Ask the hub who calls."""
+        self.caller = await self.identify()
+        if self.caller is None:
+            raise Problem(
+                401,
+                "not_signed_in",
+                "Sign in first.",
+                remedy="Send a hub API token in the header Authorization: token …",
+                headers=CHALLENGE,
+            )
+
+    @property
+    def person(self) -> Caller:
+        """The caller, known since `prepare`."""
+        assert self.caller is not None, "prepare() lets nobody else through"
+        return self.caller

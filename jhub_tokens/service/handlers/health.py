@@ -1,0 +1,99 @@
+"""Routes for machines that watch: health, metrics and the API's description."""
+
+from __future__ import annotations
+
+import json
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from jhub_tokens import __version__
+from jhub_tokens.service.auth import is_service_token
+from jhub_tokens.service.errors import Problem, problem_from
+from jhub_tokens.service.handlers.api import CHALLENGE
+from jhub_tokens.service.handlers.base import BaseHandler
+from jhub_tokens.service.models import Health
+
+__all__ = ["HealthHandler", "MetricsHandler", "OpenApiHandler"]
+
+
+class _Plain(BaseHandler):
+    """Answers errors as JSON, since machines read them."""
+
+    def write_problem(self, problem: Problem) -> None:
+        """Answer with an error body."""
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(problem.body.model_dump_json())
+
+
+class HealthHandler(_Plain):
+    """Whether the service can do its work."""
+
+    async def get(self) -> None:
+        """Answer 200 if the books are open (perhaps with an old catalogue), else 503."""
+        books = self.service.books
+        problem = books.problem
+        if problem is not None:
+            health = Health(
+                status="unavailable",
+                message=problem.message,
+                remedy=problem.remedy,
+                version=__version__,
+            )
+            self.set_status(503)
+            self.set_header("Retry-After", "3")
+        else:
+            health = Health(
+                status="degraded" if books.source.problem else "ok",
+                catalogue_problem=books.source.problem,
+                version=__version__,
+            )
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(health.model_dump_json())
+
+
+class MetricsHandler(_Plain):
+    """Prometheus's route; closed to strangers unless the operator opens it, as the hub's is."""
+
+    async def get(self) -> None:
+        """Answer all metrics; the books' totals only while the books are open."""
+        await self._authorise()
+        service = self.service
+        service.metrics.up.set(service.books.is_open)
+        service.metrics.backlog.set(service.workers.backlog)
+        if service.books.is_open:
+            try:
+                totals = await service.workers.read(service.books.ledger.totals)
+                service.metrics.set_totals(totals)
+            except Exception as error:
+                problem_from(error)  # logged; the service's own metrics are of use even so
+                service.metrics.up.set(0)
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(service.metrics.exposition())
+
+    async def _authorise(self) -> None:
+        if self.service.settings.open_metrics:
+            return
+        token = self.hub_auth.get_token(self, in_cookie=False)
+        if token and is_service_token(token, self.service.settings):
+            return
+        self.caller = await self.identify()
+        if self.caller is None:
+            raise Problem(
+                401,
+                "not_signed_in",
+                "The metrics need a hub API token with the scope read:metrics.",
+                remedy="Or set JHUB_TOKENS_OPEN_METRICS=1 for the service.",
+                headers=CHALLENGE,
+            )
+        if not self.caller.may_read_metrics:
+            raise Problem(403, "forbidden", "The metrics need the scope read:metrics.")
+
+
+class OpenApiHandler(_Plain):
+    """The API's description."""
+
+    async def get(self) -> None:
+        """Answer the OpenAPI document."""
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.set_header("Cache-Control", "public, max-age=300")
+        self.finish(json.dumps(self.application.settings["openapi_document"]))

@@ -1,0 +1,176 @@
+"""The process: listens at once, opens the books as soon as it can, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import signal
+import sys
+
+import structlog
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from jhub_tokens import __version__
+from jhub_tokens.clock import Clock, SystemClock
+from jhub_tokens.service.app import make_application
+from jhub_tokens.service.auth import hub_oauth
+from jhub_tokens.service.books import Books
+from jhub_tokens.service.executors import Workers
+from jhub_tokens.service.handlers.base import Service
+from jhub_tokens.service.logs import configure_logs
+from jhub_tokens.service.metrics import Metrics
+from jhub_tokens.service.pages import templates
+from jhub_tokens.service.process import exit_with_parent
+from jhub_tokens.service.settings import Settings, SettingsError, add_arguments, settings_from
+from jhub_tokens.service.stops import StopBoard
+from jhub_tokens.service.warden import Warden
+
+__all__ = ["RunningService", "add_arguments", "main", "run", "start"]
+
+log = structlog.get_logger(__name__)
+
+_FORM_BYTES_MAX = 1 << 20
+#: A predecessor that loses its hub needs about a second to notice and free the port.
+_PORT_TRIES = 8
+_PORT_RETRY_S = 0.5
+
+
+class PortProblem(Exception):
+    """The port cannot be listened on; the message says why and what to do."""
+
+
+class RunningService:
+    """A service that listens; `stop` ends it.
+
+    Parameters
+    ----------
+    service
+        Its parts.
+    server
+        Its HTTP server.
+    port
+        The port it listens on.
+    tasks
+        Its background tasks: the warden, and the one that keeps the books open.
+    """
+
+    def __init__(
+        self, service: Service, server: HTTPServer, port: int, tasks: list[asyncio.Task[None]]
+    ) -> None:
+        self.service = service
+        self.server = server
+        self.port = port
+        self._tasks = tasks
+
+    async def stop(self) -> None:
+        """Take no more requests, let what is being written finish, close the books."""
+        self.server.stop()
+        self.service.stops.poke()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self.service.workers.close)
+        await asyncio.to_thread(self.service.books.close)
+        await self.server.close_all_connections()
+
+
+async def start(settings: Settings, clock: Clock | None = None) -> RunningService:
+    """Listen, and open the books in the background.
+
+    Raises
+    ------
+    PortProblem
+        If the port cannot be listened on.
+    """
+    clock = clock or SystemClock()
+    # SQLite has one writer; PostgreSQL's row locks keep several apart.
+    workers = Workers(writers=1 if settings.sqlite_path else 4, readers=settings.reader_threads)
+    metrics = Metrics()
+    books = Books(settings, clock, workers)
+    stops = StopBoard()
+    warden = Warden(books, workers, clock, stops.poke, metrics)
+    books.on_change(warden.wake)
+    service = Service(
+        settings=settings,
+        clock=clock,
+        workers=workers,
+        books=books,
+        warden=warden,
+        stops=stops,
+        metrics=metrics,
+        hub_auth=hub_oauth(settings),
+        templates=templates(settings),
+    )
+    server = HTTPServer(
+        make_application(service), max_body_size=_FORM_BYTES_MAX, max_header_size=64 << 10,
+        xheaders=True,
+    )  # fmt: skip
+    port = await _listen(server, settings)
+    tasks = [
+        asyncio.create_task(books.keep_open(), name="books"),
+        asyncio.create_task(warden.run(), name="warden"),
+    ]
+    log.info(
+        "listening",
+        url=f"http://{settings.listen_host}:{port}{settings.base_url}",
+        version=__version__,
+    )
+    return RunningService(service, server, port, tasks)
+
+
+async def _listen(server: HTTPServer, settings: Settings) -> int:
+    host, port = settings.listen_host, settings.listen_port
+    for tries_left in reversed(range(_PORT_TRIES)):
+        try:
+            sockets = bind_sockets(port, host)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and tries_left:
+                log.info("port is in use, trying again", port=port, tries_left=tries_left)
+                await asyncio.sleep(_PORT_RETRY_S)
+                continue
+            if error.errno == errno.EADDRINUSE:
+                raise PortProblem(
+                    f"port {port} on {host} is in use by another program: "
+                    "stop that one, or choose another port with --port"
+                ) from None
+            raise PortProblem(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        server.add_sockets(sockets)
+        return int(sockets[0].getsockname()[1])
+    raise AssertionError("the last try either listens or raises")
+
+
+def main(settings: Settings) -> int:
+    """Run the service until it is told to stop; return the exit code."""
+    configure_logs(settings.log_format, settings.log_level)
+    return asyncio.run(_run(settings))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``jhub-tokens serve`` with parsed arguments; return the exit code."""
+    try:
+        settings = settings_from(args)
+    except SettingsError as error:
+        print(f"jhub-tokens serve: {error}", file=sys.stderr)
+        return 2
+    return main(settings)
+
+
+async def _run(settings: Settings) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    watch = exit_with_parent(stopping.set) if settings.exit_with_parent else None
+    try:
+        running = await start(settings)
+    except (PortProblem, SettingsError) as error:
+        print(f"jhub-tokens serve: {error}", file=sys.stderr)
+        return 1
+    await stopping.wait()
+    log.info("stopping")
+    await running.stop()
+    if watch is not None:
+        watch.cancel()
+    return 0

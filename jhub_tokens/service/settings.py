@@ -1,0 +1,216 @@
+"""What the service is told from outside: command line first, then the environment."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+__all__ = ["Settings", "SettingsError", "add_arguments", "settings_from"]
+
+_DEFAULT_URL = "http://127.0.0.1:10150"
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+class SettingsError(Exception):
+    """A setting that is missing or cannot be used; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the service is told, checked.
+
+    Parameters
+    ----------
+    catalogue_path
+        The catalogue's YAML file; need not exist yet (the service answers 503 until it does).
+    database_url
+        SQLAlchemy URL of the books.
+    listen_host, listen_port
+        Where to listen; port 0 takes any free one.
+    base_url
+        Path prefix of every route, with slashes at both ends.
+    hub_url
+        The hub's prefix as a browser sees it, with a slash at the end.
+    service_token
+        The token that the hub side and this service share; it is also this service's own hub
+        API token. Never empty: cookies are signed with a key made from it.
+    service_name
+        The service's name in the hub.
+    hub_api_url
+        The hub's API as this process reaches it.
+    oauth_client_id
+        The service's OAuth client id.
+    exit_with_parent
+        Whether to exit when the process that started this one is gone (a managed service).
+    open_metrics
+        Whether ``/metrics`` may be read without signing in.
+    """
+
+    catalogue_path: Path
+    database_url: str
+    service_token: str
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 0
+    base_url: str = "/services/tokens/"
+    hub_url: str = "/hub/"
+    service_name: str = "tokens"
+    hub_api_url: str = "http://127.0.0.1:8081/hub/api"
+    oauth_client_id: str = "service-tokens"
+    exit_with_parent: bool = False
+    open_metrics: bool = False
+    log_format: str = "console"
+    log_level: str = "info"
+    reader_threads: int = 3
+
+    @property
+    def cookie_secret(self) -> bytes:
+        """The key that signs cookies: the same after a restart and on every replica."""
+        return hmac.digest(
+            self.service_token.encode(), b"jhub-tokens cookie secret", hashlib.sha256
+        )
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database's file if it is SQLite on disk, else None."""
+        scheme, _, rest = self.database_url.partition("://")
+        if scheme.partition("+")[0] != "sqlite":
+            return None
+        path = rest.removeprefix("/").partition("?")[0]
+        return Path(path) if path and path != ":memory:" else None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``jhub-tokens serve``."""
+    parser.add_argument(
+        "--catalogue",
+        metavar="FILE",
+        help="plans, profiles and images (YAML); environment: JHUB_TOKENS_CATALOGUE",
+    )
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="database of the books, an SQLAlchemy URL or the path of an SQLite file; "
+        "environment: JHUB_TOKENS_DATABASE",
+    )
+    parser.add_argument(
+        "--url",
+        help=f"where to listen, such as {_DEFAULT_URL}; environment: JUPYTERHUB_SERVICE_URL",
+    )
+    parser.add_argument("--port", type=int, help="listen on this port of the URL's host instead")
+    parser.add_argument(
+        "--log-format",
+        choices=("console", "json"),
+        help="lines for people or for machines; environment: JHUB_TOKENS_LOG_FORMAT",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="the least severe line to write; environment: JHUB_TOKENS_LOG_LEVEL",
+    )
+
+
+def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from parsed arguments and the environment.
+
+    Raises
+    ------
+    SettingsError
+        If a setting is missing or makes no sense.
+    """
+    env = os.environ if env is None else env
+
+    def pick(option: str, *variables: str) -> str:
+        value = getattr(args, option, None)
+        return str(value) if value else next((env[name] for name in variables if env.get(name)), "")
+
+    catalogue = pick("catalogue", "JHUB_TOKENS_CATALOGUE")
+    if not catalogue:
+        raise SettingsError("no catalogue: give --catalogue FILE or set JHUB_TOKENS_CATALOGUE")
+    database = pick("database", "JHUB_TOKENS_DATABASE")
+    if not database:
+        raise SettingsError("no database: give --database URL or set JHUB_TOKENS_DATABASE")
+    host, port = _address(pick("url", "JUPYTERHUB_SERVICE_URL") or _DEFAULT_URL)
+    if getattr(args, "port", None) is not None:
+        port = args.port
+    if not 0 <= port <= 65535:
+        raise SettingsError(f"--port {port}: give a number from 1 to 65535, or 0 for any free port")
+    token = env.get("JUPYTERHUB_API_TOKEN", "")
+    if not token:
+        raise SettingsError(
+            "no service token: let the hub start this service, or set JUPYTERHUB_API_TOKEN to "
+            "the api_token of this service in the hub's configuration"
+        )
+    name = env.get("JUPYTERHUB_SERVICE_NAME") or "tokens"
+    hub_prefix = _prefix(env.get("JUPYTERHUB_BASE_URL") or "/") + "hub/"
+    return Settings(
+        catalogue_path=Path(catalogue),
+        database_url=_database_url(database),
+        listen_host=host,
+        listen_port=port,
+        base_url=_prefix(env.get("JUPYTERHUB_SERVICE_PREFIX") or f"/services/{name}/"),
+        hub_url=env.get("JUPYTERHUB_HOST", "") + hub_prefix,
+        service_token=token,
+        service_name=name,
+        hub_api_url=env.get("JUPYTERHUB_API_URL") or f"http://127.0.0.1:8081{hub_prefix}api",
+        oauth_client_id=env.get("JUPYTERHUB_CLIENT_ID") or f"service-{name}",
+        exit_with_parent=_flag(
+            # Hub and operator alike set the URL for a managed service only.
+            env,
+            "JHUB_TOKENS_EXIT_WITH_PARENT",
+            default=bool(env.get("JUPYTERHUB_SERVICE_URL")),
+        ),
+        open_metrics=_flag(env, "JHUB_TOKENS_OPEN_METRICS", default=False),
+        log_format=_choice(
+            pick("log_format", "JHUB_TOKENS_LOG_FORMAT") or "console",
+            "JHUB_TOKENS_LOG_FORMAT",
+            ("console", "json"),
+        ),
+        log_level=_choice(
+            pick("log_level", "JHUB_TOKENS_LOG_LEVEL") or "info",
+            "JHUB_TOKENS_LOG_LEVEL",
+            ("debug", "info", "warning", "error"),
+        ),
+    )
+
+
+def _address(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        port = parts.port
+    except ValueError as error:
+        raise SettingsError(f"--url {url}: {error}; write it like {_DEFAULT_URL}") from None
+    if parts.scheme not in ("", "http") or not parts.hostname:
+        raise SettingsError(f"--url {url}: cannot listen there; write it like {_DEFAULT_URL}")
+    return parts.hostname, 80 if port is None else port
+
+
+def _database_url(text: str) -> str:
+    return text if "://" in text else f"sqlite:///{Path(text).expanduser()}"
+
+
+def _prefix(path: str) -> str:
+    return "/" + path.strip("/") + "/" if path.strip("/") else "/"
+
+
+def _flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = env.get(name, "").strip().lower()
+    if not text:
+        return default
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise SettingsError(f"{name}={env[name]}: write 1 or 0")
+
+
+def _choice(text: str, name: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise SettingsError(f"{name}={text}: write one of {', '.join(choices)}")
+    return text

@@ -1,0 +1,338 @@
+"""From the books' records to what travels: the only place where the two shapes meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from jhub_tokens.catalogue import Catalogue, ImageVersion, Profile
+from jhub_tokens.ledger.records import (
+    MemberSummary,
+    NotAdmitted,
+    NoticeRecord,
+    ObserveReport,
+    SessionRecord,
+    StatementEntry,
+    StatementView,
+    StopOrderRecord,
+    WalletView,
+)
+from jhub_tokens.service import texts
+from jhub_tokens.service.refusals import Situation, closed_because, explain
+from jhub_tokens.units import rounded_differences
+from jhub_tokens.wire import (
+    Admission,
+    Amount,
+    HardwareModel,
+    ImageChoice,
+    MemberPage,
+    MemberRow,
+    NoticeItem,
+    Offer,
+    Offers,
+    RunningSession,
+    SessionKnown,
+    SnapshotReceipt,
+    Standing,
+    Statement,
+    StatementLine,
+    StopOrder,
+)
+
+__all__ = [
+    "admission",
+    "local_date",
+    "member_page",
+    "notice_items",
+    "offers",
+    "receipt",
+    "standing",
+    "statement",
+    "stop_order",
+]
+
+
+def local_date(at_ms: int, zone: str) -> date:
+    """Return the calendar day of an instant in `zone`."""
+    epoch = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))
+    return (epoch + timedelta(milliseconds=at_ms)).astimezone(ZoneInfo(zone)).date()
+
+
+def standing(wallet: WalletView, notices: Sequence[NoticeRecord], catalogue: Catalogue) -> Standing:
+    """Return a member's balance and what burns it."""
+    now_ms, zone, member = wallet.as_of_ms, catalogue.zone, wallet.member
+    plan = catalogue.plans.get(member.plan)
+    return Standing(
+        member_id=member.member_id,
+        name=member.name,
+        state=member.state,
+        plan=member.plan,
+        plan_title=plan.title if plan else member.plan,
+        balance=Amount.of(wallet.balance_grains),
+        allotment=Amount.of(wallet.allotment_grains),
+        used=Amount.of(wallet.used_grains),
+        period_start_ms=wallet.period_start_ms,
+        period_end_ms=wallet.period_end_ms,
+        period_end=texts.instant_text(wallet.period_end_ms, now_ms, zone),
+        burn_mtok_h=wallet.burn_mtok_h,
+        runs_out_at_ms=wallet.dry_at_ms,
+        runs_out_at=_instant(wallet.dry_at_ms, now_ms, zone),
+        sessions=[_running(session, catalogue) for session in wallet.sessions],
+        notices=notice_items(notices, catalogue, now_ms),
+        as_of_ms=now_ms,
+        zone=zone,
+        banner=catalogue.banner,
+        enforced=catalogue.enforce,
+    )
+
+
+def notice_items(
+    notices: Iterable[NoticeRecord], catalogue: Catalogue, now_ms: int
+) -> list[NoticeItem]:
+    """Return notices with their texts."""
+    return [
+        NoticeItem(
+            notice_id=notice.notice_id,
+            kind=notice.kind,
+            severity=texts.notice_severity(notice.kind),
+            text=texts.notice_text(notice, catalogue, now_ms),
+            created_at_ms=notice.created_ms,
+            created_at=texts.instant_text(notice.created_ms, now_ms, catalogue.zone),
+        )
+        for notice in notices
+    ]
+
+
+def offers(situation: Situation, notices: Sequence[NoticeRecord]) -> Offers:
+    """Return every profile, open or closed with the reason, in the catalogue's order."""
+    return Offers(
+        standing=standing(situation.wallet, notices, situation.catalogue),
+        offers=[_offer(profile, situation) for profile in situation.catalogue.profiles.values()],
+    )
+
+
+def admission(
+    session: SessionRecord, shadow: NotAdmitted | None, situation: Situation
+) -> Admission:
+    """Return what to start."""
+    catalogue = situation.catalogue
+    profile = catalogue.profiles[session.profile]
+    image = catalogue.images.get(session.image) if session.image else None
+    return Admission(
+        session_id=session.session_id,
+        start_key=session.start_key,
+        profile=profile.name,
+        title=profile.title,
+        rate_mtok_h=session.rate_mtok_h,
+        hardware=_hardware(profile),
+        gpu_model=session.gpu_model,
+        image=_image(image) if image else None,
+        image_reference=image.reference if image else None,
+        node_selector=profile.node_selector,
+        environment=profile.environment,
+        balance=Amount.of(situation.wallet.balance_grains),
+        shadow_refusal=explain(shadow.code, situation, profile, refused=shadow) if shadow else None,
+    )
+
+
+def receipt(
+    report: ObserveReport, stops: Iterable[StopOrderRecord], now_ms: int
+) -> SnapshotReceipt:
+    """Return the receipt of a snapshot."""
+    known = [
+        SessionKnown(
+            hub_user_id=seen.member.hub_user_id,
+            created=seen.member.created,
+            server_name=seen.server_name,
+            start_key=session.start_key,
+            session_id=session.session_id,
+            stop_in_ms=None if stop_at is None else max(0, stop_at - now_ms),
+        )
+        for seen, session, stop_at in zip(
+            report.servers, report.sessions, report.stop_at_ms, strict=True
+        )
+    ]
+    return SnapshotReceipt(
+        at_ms=now_ms,
+        sessions=known,
+        ended=list(report.ended),
+        cancelled=list(report.cancelled),
+        stops=[stop_order(order) for order in stops],
+    )
+
+
+def stop_order(order: StopOrderRecord) -> StopOrder:
+    """Return a stop order for the agent."""
+    return StopOrder(
+        order_id=order.order_id,
+        session_id=order.session.session_id,
+        start_key=order.session.start_key,
+        hub_user_id=order.member.hub_user_id,
+        created=order.member.hub_created,
+        name=order.member.name,
+        server_name=order.session.server_name,
+        reason=texts.stop_text(order.reason),
+        issued_at_ms=order.issued_ms,
+    )
+
+
+def statement(view: StatementView, catalogue: Catalogue) -> Statement:
+    """Return a statement whose shown lines add up to its shown closing balance."""
+    now_ms, zone = view.as_of_ms, catalogue.zone
+    # The opening balance is the first difference, so that it is part of what adds up.
+    shown = rounded_differences(
+        [view.opening_grains, *(entry.amount_grains for entry in view.entries)]
+    )
+    balance, lines = view.opening_grains, []
+    for entry, tokens in zip(view.entries, shown[1:], strict=True):
+        balance += entry.amount_grains
+        lines.append(
+            StatementLine(
+                at_ms=entry.at_ms,
+                at=texts.instant_text(entry.at_ms, now_ms, zone),
+                kind=entry.kind,
+                text=_line_text(entry, catalogue),
+                amount=Amount.of(entry.amount_grains),
+                balance=Amount.of(balance),
+                tokens=f"{tokens:+,f}",
+                session_id=entry.session_id,
+                profile=entry.profile,
+                from_ms=entry.from_ms,
+                to_ms=entry.to_ms,
+                rate_mtok_h=entry.rate_mtok_h,
+                actor=entry.actor,
+                reason=entry.reason,
+            )
+        )
+    assert balance == view.closing_grains, "opening + lines must be the closing balance"
+    return Statement(
+        member_id=view.member.member_id,
+        name=view.member.name,
+        period_start_ms=view.from_ms,
+        period_end_ms=view.to_ms,
+        period_start=texts.instant_text(view.from_ms, now_ms, zone),
+        period_end=texts.instant_text(view.to_ms, now_ms, zone),
+        as_of_ms=now_ms,
+        opening=Amount.of(view.opening_grains),
+        lines=lines,
+        closing=Amount.of(view.closing_grains),
+        zone=zone,
+    )
+
+
+def member_page(
+    rows: Iterable[MemberSummary],
+    *,
+    total: int,
+    page: int,
+    page_size: int,
+    now_ms: int,
+    catalogue: Catalogue,
+) -> MemberPage:
+    """Return one page of the admin's list."""
+    return MemberPage(
+        members=[_member_row(row, now_ms, catalogue) for row in rows],
+        total=total,
+        page=page,
+        page_size=page_size,
+    )
+
+
+def _instant(at_ms: int | None, now_ms: int, zone: str) -> str | None:
+    return None if at_ms is None else texts.instant_text(at_ms, now_ms, zone)
+
+
+def _running(session: SessionRecord, catalogue: Catalogue) -> RunningSession:
+    profile = catalogue.profiles.get(session.profile)
+    return RunningSession(
+        session_id=session.session_id,
+        server_name=session.server_name,
+        profile=session.profile,
+        title=profile.title if profile else session.profile,
+        rate_mtok_h=session.rate_mtok_h,
+        admitted_at_ms=session.admitted_ms,
+        ready_at_ms=session.ready_ms,
+        cost=Amount.of(session.cost_grains),
+    )
+
+
+def _offer(profile: Profile, situation: Situation) -> Offer:
+    catalogue, now_ms = situation.catalogue, situation.wallet.as_of_ms
+    code = closed_because(profile, situation)
+    prospect = situation.prospects.get(profile.name)
+    until_ms = prospect.lasts_until_ms if prospect else None
+    # A profile that cannot start lasts until nothing.
+    until_ms = until_ms if code is None or not catalogue.enforce else None
+    return Offer(
+        profile=profile.name,
+        title=profile.title,
+        description=profile.description,
+        hardware=_hardware(profile),
+        rate_mtok_h=profile.rate_mtok_h,
+        rate=texts.rate_text(profile.rate_mtok_h),
+        images=[
+            _image(image)
+            for image in catalogue.images_for(profile.name, local_date(now_ms, catalogue.zone))
+        ],
+        open=code is None or not catalogue.enforce,
+        refusal=explain(code, situation, profile) if code else None,
+        lasts_until_ms=until_ms,
+        lasts_until=_instant(until_ms, now_ms, catalogue.zone),
+        lasts_ms=None if until_ms is None else max(0, until_ms - now_ms),
+    )
+
+
+def _hardware(profile: Profile) -> HardwareModel:
+    return HardwareModel(
+        cpu=profile.cpu,
+        memory_bytes=profile.memory_bytes,
+        gpus=profile.gpus,
+        gpu_models=list(profile.gpu_models),
+        text=texts.hardware_text(profile),
+    )
+
+
+def _image(image: ImageVersion) -> ImageChoice:
+    return ImageChoice(
+        tag=image.tag,
+        title=image.title,
+        lifecycle=image.lifecycle,
+        until=image.until.isoformat() if image.until else None,
+        successor=image.successor,
+    )
+
+
+def _line_text(entry: StatementEntry, catalogue: Catalogue) -> str:
+    parts: list[str] = []
+    if entry.profile:
+        profile = catalogue.profiles.get(entry.profile)
+        parts.append(profile.title if profile else entry.profile)
+    if entry.from_ms is not None and entry.to_ms is not None:
+        duration = texts.duration_text(entry.to_ms - entry.from_ms)
+        rate = f" at {texts.rate_text(entry.rate_mtok_h)}" if entry.rate_mtok_h is not None else ""
+        parts.append(f"{duration}{rate}")
+    if entry.end_reason:
+        parts.append(texts.end_text(entry.end_reason))
+    elif entry.kind == "usage":
+        parts.append("running")
+    if entry.reason:
+        parts.append(entry.reason)
+    return " · ".join(parts) or texts.kind_text(entry.kind)
+
+
+def _member_row(row: MemberSummary, now_ms: int, catalogue: Catalogue) -> MemberRow:
+    plan = catalogue.plans.get(row.member.plan)
+    return MemberRow(
+        member_id=row.member.member_id,
+        name=row.member.name,
+        state=row.member.state,
+        plan=plan.title if plan else row.member.plan,
+        balance=Amount.of(row.balance_grains),
+        allotment=Amount.of(row.allotment_grains),
+        burn_mtok_h=row.burn_mtok_h,
+        running=row.running,
+        runs_out_at_ms=row.dry_at_ms,
+        runs_out_at=_instant(row.dry_at_ms, now_ms, catalogue.zone),
+        last_used_at_ms=row.last_used_ms,
+    )
