@@ -1,0 +1,84 @@
+"""What the hub process shares: settings, client and agent of the one token service."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from jupyterhub.app import JupyterHub
+
+from jhub_tokens.hub.agent import Agent
+from jhub_tokens.hub.client import TokenServiceClient
+
+__all__ = ["HubSide", "Settings", "current", "hub_app", "install"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the hub side finds the token service."""
+
+    service_name: str
+    service_url: str  # scheme, host and port, without the hub's base URL
+    token: str
+    hub_name: str = "hub"
+
+
+def hub_app() -> Any | None:
+    """Return the JupyterHub application of this process, if there is one."""
+    return JupyterHub.instance() if JupyterHub.initialized() else None
+
+
+class HubSide:
+    """The hub side of one token service: a client, an agent, and where the pages are."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.log = logging.getLogger("jhub_tokens.hub")
+        self.client = TokenServiceClient(self.api_url, settings.token)
+        self.agent = Agent(self.client, hub_name=settings.hub_name, token=settings.token)
+
+    @property
+    def service_path(self) -> str:
+        """The path under which the proxy serves the token service, with a final slash."""
+        app = hub_app()
+        base_url = app.base_url if app is not None else "/"
+        return f"{base_url.rstrip('/')}/services/{self.settings.service_name}/"
+
+    @property
+    def console_url(self) -> str:
+        """Where a browser finds the service's pages: on a host of its own with subdomains."""
+        app = hub_app()
+        service = app._service_map.get(self.settings.service_name) if app is not None else None
+        return str(service.href) if service is not None else self.service_path
+
+    def api_url(self) -> str:
+        """Return the root of the service's API."""
+        return f"{self.settings.service_url.rstrip('/')}{self.service_path}api/v1"
+
+
+_current: HubSide | None = None
+
+
+def install(settings: Settings) -> HubSide:
+    """Make the hub side of this process; the same settings give the same one."""
+    global _current
+    if _current is None or _current.settings != settings:
+        _current = HubSide(settings)
+    return _current
+
+
+def current() -> HubSide:
+    """Return the hub side of this process.
+
+    Raises
+    ------
+    RuntimeError
+        If `jhub_tokens.hub.configure` was not called in ``jupyterhub_config.py``.
+    """
+    if _current is None:
+        raise RuntimeError(
+            "jhub-tokens is not configured in this hub: call "
+            "jhub_tokens.hub.configure(c, catalogue=…) in jupyterhub_config.py"
+        )
+    return _current

@@ -1,0 +1,269 @@
+"""The gate: any Spawner, with each start admitted by the token service first.
+
+The gate asks, applies the answer and reports; it decides nothing itself. `gated` makes a gated
+class of any spawner, so that ``c.DockerSpawner.image`` and the like keep working.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import cache
+from typing import Any
+
+from jupyterhub.utils import maybe_future
+from traitlets import Dict, HasTraits, default
+from traitlets.utils.importstring import import_item
+
+from jhub_spawner.choice import choice_from_fields, choice_from_options, without_own_fields
+from jhub_spawner.refused import StartRefused, not_counted, unavailable
+from jhub_spawner.selector import closed_form, render_selector
+from jhub_tokens import wire
+from jhub_tokens.hub import runtime
+from jhub_tokens.hub.client import Refused, ServiceUnavailable
+from jhub_tokens.hub.identity import identity_of
+from jhub_tokens.hub.runs import Run, new_key
+
+__all__ = ["TokenGate", "gated"]
+
+_STATE_KEY = "jhub_tokens"
+
+
+def _selector_only(spawner: Any) -> str:
+    """Stand for an operator's form where there is none; its presence makes pages show a form."""
+    return ""
+
+
+class _UserOptions(Dict):
+    """User options of whatever type: JupyterHub 5 passes on any JSON that an API call holds.
+
+    A plain Dict raises on a list, inside the hub, which counts that as a failure of its own and
+    stops after a few. This way it is refused like any other bad choice.
+    """
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        return super().validate(obj, value if isinstance(value, dict) else {"profile": {}})
+
+
+class TokenGate(HasTraits):
+    """Mixin for a JupyterHub Spawner: admission before the start, the end reported after it.
+
+    Use it first among the bases, or let `gated` do so. Subclasses may override
+    `apply_admission` to turn an admission into pods, machines or processes.
+    """
+
+    user_options = _UserOptions(help="What the member chose, see `jhub_spawner.choice`.")
+
+    #: The run of the last start, or of the server that was found running.
+    token_run: Run | None = None
+    #: What the token service admitted; None until a start is admitted.
+    token_admission: wire.Admission | None = None
+
+    # --- choosing -----------------------------------------------------------------------------
+
+    @default("options_form")
+    def _token_options_form(self) -> Any:
+        return _selector_only
+
+    async def get_options_form(self) -> str:
+        """Return the profile selector, followed by the operator's own form where there is one."""
+        spawner: Any = self
+        hub = runtime.current()
+        hub.agent.ensure_started()
+        try:
+            offers = await hub.client.offers(wire.OffersRequest(member=identity_of(spawner.user)))
+            form = render_selector(offers, chosen=spawner.user_options, console_url=hub.console_url)
+        except (ServiceUnavailable, Refused) as error:
+            spawner.log.error("No offers for %s: %s", spawner._log_name, error)
+            form = closed_form(unavailable())
+        own = ""
+        if spawner.options_form and spawner.options_form is not _selector_only:
+            own = await super().get_options_form() or ""  # type: ignore[misc]
+        return form + own
+
+    def run_options_from_form(self, form_data: dict[str, Any]) -> Any:
+        """Read the posted form into user options: the operator's own and the selector's."""
+        return self._options(super().run_options_from_form, form_data)  # type: ignore[misc]
+
+    def options_from_query(self, query_data: dict[str, Any]) -> Any:
+        """Read query arguments into user options, like a posted form."""
+        # JupyterHub 6 takes the prefix off; a link that has it works on JupyterHub 5 as well.
+        fields = {name.removeprefix("opt-"): value for name, value in query_data.items()}
+        return self._options(super().options_from_query, fields)  # type: ignore[misc]
+
+    async def _options(self, of_base: Any, fields: dict[str, Any]) -> dict[str, Any]:
+        options = dict(await maybe_future(of_base(without_own_fields(fields))) or {})
+        options.update(choice_from_fields(fields))
+        return options
+
+    async def _run_apply_user_options(self, user_options: Any) -> None:
+        """Let the base apply the operator's own options; the gate applies what is admitted."""
+        await super()._run_apply_user_options(without_own_fields(self.user_options))  # type: ignore[misc]
+
+    # --- starting -----------------------------------------------------------------------------
+
+    async def run_pre_spawn_hook(self) -> None:
+        """Have the start admitted, then run the operator's own hook.
+
+        Raises
+        ------
+        StartRefused
+            If the token service refuses or cannot be reached.
+        """
+        spawner: Any = self
+        admission = await self._admit()
+        self.token_admission = admission
+        if admission.shadow_refusal is not None:
+            spawner.log.info(
+                "Not enforced: the start of %s would have been refused: %s",
+                spawner._log_name,
+                admission.shadow_refusal.message,
+            )
+        await self.apply_admission(admission)
+        await maybe_future(super().run_pre_spawn_hook())  # type: ignore[misc]
+
+    async def _admit(self) -> wire.Admission:
+        spawner: Any = self
+        hub = runtime.current()
+        choice = choice_from_options(spawner.user_options)
+        if isinstance(choice, wire.Refusal):
+            raise self._refuse(choice)
+        run = Run(
+            spawner=self,
+            member=identity_of(spawner.user),
+            server_name=spawner.name,
+            start_key=new_key(),
+            phase="asking",
+            profile=choice.profile or None,
+        )
+        self.token_run = run
+        hub.agent.begun(run)
+        assert run.start_key is not None
+        request = wire.AdmitRequest(
+            member=run.member,
+            server_name=run.server_name,
+            start_key=run.start_key,
+            profile=choice.profile,
+            image=choice.image,
+            gpu_model=choice.gpu_model,
+        )
+        try:
+            admission = await hub.client.admit(request)
+        except Refused as error:
+            hub.agent.refused(run)
+            raise self._refuse(error.refusal) from None
+        except ServiceUnavailable as error:
+            # It may have been admitted all the same: the tombstone frees what it holds.
+            hub.agent.cancelled(run)
+            spawner.log.error("Cannot ask for a start of %s: %s", spawner._log_name, error)
+            raise self._refuse(unavailable()) from None
+        except BaseException:  # cancelled on the pending page; CancelledError is no Exception
+            hub.agent.cancelled(run)
+            raise
+        hub.agent.admitted(run, admission)
+        return admission
+
+    def _refuse(self, refusal: wire.Refusal) -> StartRefused:
+        not_counted(self)
+        return StartRefused(refusal)
+
+    async def apply_admission(self, admission: wire.Admission) -> None:
+        """Apply what was admitted to this spawner: limits and environment.
+
+        The environment of the profile lies under the operator's: what
+        ``c.Spawner.environment`` sets, stays. Override it for more (node pools, images, GPUs)
+        and call it first.
+        """
+        spawner: Any = self
+        if spawner.has_trait("cpu_limit"):
+            spawner.cpu_limit = admission.hardware.cpu
+        if spawner.has_trait("mem_limit"):
+            spawner.mem_limit = admission.hardware.memory_bytes
+        spawner.environment = {**admission.environment, **spawner.environment}
+
+    # --- running and ending -------------------------------------------------------------------
+
+    async def poll(self) -> int | None:
+        """Return None while the server runs; each answer is proof of life or of the end."""
+        status: int | None = await super().poll()  # type: ignore[misc]
+        if self.token_run is not None and self.token_run.open:
+            self.token_run.polled(status, time.monotonic())
+        return status
+
+    async def stop(self, now: bool = False) -> None:
+        """Stop the server."""
+        if self.token_run is not None:
+            self.token_run.stopping = True
+        await super().stop(now=now)  # type: ignore[misc]
+
+    async def run_post_stop_hook(self) -> None:
+        """Report the end, unless the process outlived its stop; then run the operator's hook.
+
+        The hub calls this after refused, failed and cancelled starts too.
+        """
+        spawner: Any = self
+        try:
+            if self.token_run is not None:
+                await runtime.current().agent.stopped(self.token_run, super().get_state())  # type: ignore[misc]
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            spawner.log.exception("Cannot report the end of the server of %s", spawner._log_name)
+        await maybe_future(super().run_post_stop_hook())  # type: ignore[misc]
+
+    # --- over a restart of the hub ------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the base's state and the key of the run."""
+        state: dict[str, Any] = super().get_state()  # type: ignore[misc]
+        run = self.token_run
+        if run is not None and run.open and run.phase != "lingering" and run.start_key is not None:
+            state[_STATE_KEY] = {
+                "start_key": run.start_key,
+                "session_id": run.session_id,
+                "profile": run.profile,
+            }
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore the base's state and the run that an earlier hub process started."""
+        super().load_state(state)  # type: ignore[misc]
+        known = state.get(_STATE_KEY)
+        if not isinstance(known, dict) or not isinstance(known.get("start_key"), str):
+            return
+        spawner: Any = self
+        self.token_run = Run(
+            spawner=self,
+            member=identity_of(spawner.user),
+            server_name=spawner.name,
+            start_key=known["start_key"],
+            phase="starting",
+            profile=known.get("profile"),
+            session_id=known.get("session_id"),
+            restored=True,
+        )
+        runtime.current().agent.restored(self.token_run)
+
+
+def gated(base: type | str) -> type:
+    """Return a gated spawner class made of `base`, a class or its dotted import name.
+
+    The new class keeps the base's name with ``Token`` before it, and takes its configuration:
+    ``c.DockerSpawner.image`` still sets the image of a gated DockerSpawner. A class that is
+    gated already is returned as it is.
+    """
+    return _gated(import_item(base) if isinstance(base, str) else base)
+
+
+@cache
+def _gated(base: type) -> type:
+    if issubclass(base, TokenGate):
+        return base
+    return type(
+        f"Token{base.__name__}",
+        (TokenGate, base),
+        {
+            "__module__": base.__module__,
+            "__doc__": f"{base.__name__} behind the gate of jhub-tokens.",
+        },
+    )

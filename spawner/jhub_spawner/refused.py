@@ -1,0 +1,108 @@
+"""A refused start, as an exception that both versions of JupyterHub show and survive.
+
+JupyterHub 6 has `SpawnException` for this: it is shown to the member and does not count towards
+``consecutive_failure_limit``. JupyterHub 5.5 counts every failed start, so that a handful of
+empty balances in a row would stop the hub for everybody; `not_counted` undoes that exactly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from tornado import web
+
+from jhub_tokens import wire
+
+try:
+    from jupyterhub.spawner import SpawnException
+except ImportError:  # JupyterHub 5
+    SpawnException = None
+
+__all__ = ["StartRefused", "not_counted", "refusal_text", "unavailable"]
+
+_STATUS: dict[str, HTTPStatus] = {
+    "balance": HTTPStatus.FORBIDDEN,
+    "plan": HTTPStatus.FORBIDDEN,
+    "limit": HTTPStatus.FORBIDDEN,
+    "frozen": HTTPStatus.FORBIDDEN,
+    "unknown_profile": HTTPStatus.NOT_FOUND,
+    "unknown_image": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "retired_image": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "bad_choice": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "cancelled": HTTPStatus.CONFLICT,
+    "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def unavailable() -> wire.Refusal:
+    """Return the refusal of a start while the token service cannot be reached."""
+    return wire.Refusal(
+        code="unavailable",
+        message="Your balance cannot be checked right now, so no server can be started. Running "
+        "servers go on, and nothing is charged for this attempt.",
+        remedy="Try again in a minute. If it stays like this, tell the operator of this hub.",
+    )
+
+
+def refusal_text(refusal: wire.Refusal) -> str:
+    """Return a refusal as plain text: what is missing, when it resets and what to do instead.
+
+    Each piece is added only where the message does not say it already.
+    """
+    said = f"{refusal.message} {refusal.remedy}"
+    parts = [refusal.message]
+    if refusal.missing is not None and refusal.missing.exact_grains > 0:
+        missing = str(refusal.missing)
+        if missing not in said:
+            parts.append(f"{missing} tokens are missing.")
+    if refusal.resets_at and refusal.resets_at not in said:
+        parts.append(f"The next allotment comes on {refusal.resets_at}.")
+    others = [a.title for a in refusal.alternatives if a.title not in said]
+    if others:
+        parts.append(f"You can start instead: {', '.join(others)}.")
+    parts.append(refusal.remedy)
+    return " ".join(part.strip() for part in parts if part.strip())
+
+
+_Base: Any = SpawnException or web.HTTPError
+
+
+class StartRefused(_Base):  # type: ignore[misc]
+    """A start that is refused; the message is for the member, on pages and through the API."""
+
+    def __init__(self, refusal: wire.Refusal) -> None:
+        text = refusal_text(refusal)
+        status = int(_STATUS[refusal.code])
+        # The label goes into metrics and, on 5.5, into the HTTP status line: ASCII, no spaces.
+        if SpawnException is not None:
+            super().__init__(text, reason=refusal.code, status_code=status)
+        else:
+            super().__init__(status, text, reason=refusal.code)
+        self.refusal = refusal
+        self.jupyterhub_message = text
+
+
+def not_counted(spawner: Any) -> None:
+    """Keep the refused start of `spawner` out of the hub's count of failures in a row.
+
+    JupyterHub 5.5 adds one to ``settings["failure_count"]`` when the start's future fails, and
+    stops the hub if that reaches the limit. Our callback runs directly after the hub's own, with
+    nothing in between, and takes the one away again; until then this spawner has no limit, so
+    that a refusal after four real failures does not become the fifth. JupyterHub 6 does not
+    count a `SpawnException`.
+    """
+    future: asyncio.Future[Any] | None = spawner._spawn_future
+    if SpawnException is not None or future is None or spawner.handler is None:
+        return
+    settings = spawner.handler.settings
+    limit = spawner.consecutive_failure_limit
+    spawner.consecutive_failure_limit = 0
+
+    def restore(done: asyncio.Future[Any]) -> None:
+        spawner.consecutive_failure_limit = limit
+        if not done.cancelled() and isinstance(done.exception(), StartRefused):
+            settings["failure_count"] -= 1
+
+    future.add_done_callback(restore)

@@ -1,0 +1,177 @@
+"""Killing hub, service or both loses no charge and doubles none; away, the hub goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from tests.hub.conftest import MakeHub
+from tests.hub.harness import HubProcess, eventually
+
+pytestmark = pytest.mark.hub
+
+
+def charged_exactly(hub: HubProcess, name: str) -> tuple[int, int, str]:
+    """Return begin, end and reason of the member's one session, charged by the closed form."""
+    [(ready_ms, ended_ms, reason, charged, rate)] = hub.usage(name)
+    assert charged == rate * (ended_ms - ready_ms)
+    return ready_ms, ended_ms, reason
+
+
+def test_kill_9_of_the_hub(make_hub: MakeHub) -> None:
+    hub = make_hub().start()
+    for name in ("survivor", "victim"):
+        hub.add_user(name)
+        hub.start_server(name)
+    sessions = {name: hub.wait_session(name) for name in ("survivor", "victim")}
+    victim, service = psutil.Process(hub.pid("victim")), hub.service()
+    hub.kill()
+    eventually(lambda: not service.is_running(), "the orphaned service exits")
+    [(last_proof_ms,)] = hub.books("select max(alive_to_ms) from sessions where ended_ms is null")
+    victim.kill()  # dies while nobody looks
+
+    hub.start()
+    assert hub.wait_server("survivor")
+    again = hub.wait_session("survivor")
+    assert again["session_id"] == sessions["survivor"]["session_id"]
+    hub.wait_no_session("victim")
+    _, ended_ms, reason = charged_exactly(hub, "victim")
+    assert reason == "lost"
+    assert ended_ms <= last_proof_ms
+
+    # Both at once, in the middle of the run.
+    hub.kill_service()
+    hub.kill()
+    hub.start()
+    assert hub.wait_session("survivor")["session_id"] == sessions["survivor"]["session_id"]
+    hub.stop_server("survivor")
+    hub.wait_no_session("survivor")
+    ready_ms, _, reason = charged_exactly(hub, "survivor")
+    assert ready_ms == sessions["survivor"]["ready_at_ms"]
+    assert reason == "stopped"
+
+
+def test_without_the_service_the_hub_goes_on_and_settles_afterwards(make_hub: MakeHub) -> None:
+    hub = make_hub().start()
+    for name in ("suspended", "killed", "refused"):
+        hub.add_user(name)
+    for name in ("suspended", "killed"):
+        hub.start_server(name)
+        hub.wait_session(name)
+    browser = hub.sign_in("suspended")
+
+    # Suspended is worse than dead: it takes calls and never answers.
+    service = hub.service()
+    os.kill(service.pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        answer = hub.post_start("refused", {"profile": "cpu"})
+        assert answer.status_code == 503
+        assert "balance cannot be checked" in answer.json()["message"]
+        assert time.monotonic() - begun < 3.5
+        assert "cannot be shown right now" in browser.get("/hub/home").text
+        assert hub.sign_in("newcomer").page.status_code == 200
+        stopping = time.time() * 1000
+        hub.stop_server("suspended")
+        stopped = time.time() * 1000
+        eventually(lambda: "token service is away" in hub.log(), "the agent notices", within_s=40)
+    finally:
+        os.kill(service.pid, signal.SIGCONT)
+    hub.wait_no_session("suspended", within_s=40)
+    _, ended_ms, reason = charged_exactly(hub, "suspended")
+    assert reason == "stopped"
+    # What waited in the suspended service's socket is not booked as news.
+    assert stopping - 1_100 <= ended_ms <= stopped + 1_100
+
+    hub.kill_service()
+    begun = time.monotonic()
+    for _ in range(6):  # one more than consecutive_failure_limit
+        assert hub.post_start("refused", {"profile": "cpu"}).status_code == 503
+    assert time.monotonic() - begun < 6 * 3
+    stopping = time.time() * 1000
+    hub.stop_server("killed")
+    stopped = time.time() * 1000
+    hub.wait_ready()  # the hub starts it again when it looks after it, every 30 seconds
+    hub.wait_no_session("killed", within_s=40)
+    _, ended_ms, reason = charged_exactly(hub, "killed")
+    assert reason == "stopped"
+    assert stopping - 100 <= ended_ms <= stopped + 100
+    hub.wait_no_session("refused")
+    # What the suspended service admitted after all was cancelled before it began.
+    assert all(usage[0] is None and usage[3] == 0 for usage in hub.usage("refused"))
+    hub.start_server("newcomer")
+    hub.stop_server("newcomer")
+
+
+def test_adopted_on_a_living_hub_and_removed_again(make_hub: MakeHub) -> None:
+    hub = make_hub(enforce=False)
+    configured = hub.directory.joinpath("jupyterhub_config.py").read_text()
+    plain = configured.replace("configure(c, **configure_kwargs)", "").replace(
+        "TokenWorkspaceSpawner\nc.W", "WorkspaceProcessSpawner\nc.W"
+    )
+    plain = plain.replace('"custom:jhub-tokens:read", "custom:jhub-tokens:grant",', "")
+    plain = plain.replace("DemoAuthenticator\nc.Auth", "'dummy'\nc.Auth")
+    hub.directory.joinpath("jupyterhub_config.py").write_text(plain)
+    hub.start(ready=False)
+    eventually(lambda: hub.answers(), "the plain hub answers", within_s=60)
+    hub.add_user("living")
+    assert hub.post_start("living", {}).status_code in (201, 202)
+    hub.wait_server("living")
+    pid = hub.pid("living")
+    hub.kill()
+
+    hub.directory.joinpath("jupyterhub_config.py").write_text(configured)
+    adopted = time.time() * 1000
+    hub.start()
+    assert hub.wait_session("living")["ready_at_ms"] >= adopted
+    assert hub.pid("living") == pid
+    # A shadow: what the plan does not include is started all the same.
+    hub.add_user("shadow")
+    hub.start_server("shadow", profile="gpu")
+    hub.stop_server("shadow")
+    hub.kill()
+
+    hub.start()  # the adopted server keeps its session over another restart
+    hub.wait_session("living")
+    assert len(hub.usage("living")) == 1
+    hub.kill()
+
+    hub.directory.joinpath("jupyterhub_config.py").write_text(plain)
+    hub.start(ready=False)
+    eventually(lambda: hub.answers(), "the plain hub answers", within_s=60)
+    hub.wait_server("living")
+    hub.stop_server("living")
+
+
+def test_the_last_known_stop_time_holds_while_the_service_is_away(make_hub: MakeHub) -> None:
+    hub = make_hub().start()
+    hub.add_user("brief-2")
+    hub.start_server("brief-2")
+    hub.wait_session("brief-2")
+    eventually(lambda: hub.books("select 1 from sessions where alive_to_ms > ready_ms"), "a proof")
+    os.kill(hub.service().pid, signal.SIGSTOP)
+    try:
+        hub.wait_stopped("brief-2", within_s=40)
+        assert "the token service is away and the balance has run out" in hub.log()
+    finally:
+        os.kill(hub.service().pid, signal.SIGCONT)
+    hub.wait_no_session("brief-2", within_s=40)
+
+
+def test_a_bad_catalogue_does_not_stop_the_hub(make_hub: MakeHub) -> None:
+    hub = make_hub()
+    good = hub.directory.joinpath("catalogue.yaml").read_text()
+    hub.directory.joinpath("catalogue.yaml").write_text("plans: [")
+    hub.start(ready=False)
+    eventually(lambda: hub.answers(), "the hub answers", within_s=60)
+    assert hub.api("POST", "users/early").status_code == 201
+    assert hub.post_start("early", {"profile": "cpu"}).status_code == 503
+    assert "Traceback" not in hub.log()
+    hub.directory.joinpath("catalogue.yaml").write_text(good)
+    hub.wait_ready()
+    hub.start_server("early")
+    hub.stop_server("early")

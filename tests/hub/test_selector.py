@@ -1,0 +1,147 @@
+"""The selector is valid, escaped, and usable without a script."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import Any
+
+from jhub_spawner.refused import unavailable
+from jhub_spawner.selector import closed_form, render_selector
+from jhub_tokens import wire
+
+EVIL = "<script>alert('x')</script>\"'"
+
+
+class Elements(HTMLParser):
+    """All elements with their attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in ("input", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
+        return [
+            attrs
+            for name, attrs in self.found
+            if name == tag and attributes.items() <= attrs.items()
+        ]
+
+
+def standing(**changes: Any) -> wire.Standing:
+    values: dict[str, Any] = {
+        "member_id": "m",
+        "name": EVIL,
+        "state": "active",
+        "plan": "p",
+        "plan_title": EVIL,
+        "balance": wire.Amount.of(3_600_000_000),
+        "allotment": wire.Amount.of(3_600_000_000),
+        "used": wire.Amount.of(0),
+        "period_start_ms": 0,
+        "period_end_ms": 1,
+        "period_end": "1 Dec",
+        "burn_mtok_h": 0,
+        "runs_out_at_ms": None,
+        "runs_out_at": None,
+        "sessions": [],
+        "notices": [
+            wire.NoticeItem(
+                notice_id="n",
+                kind="stopped_dry",
+                severity="danger",
+                text=EVIL,
+                created_at_ms=0,
+                created_at="now",
+            )
+        ],
+        "as_of_ms": 0,
+        "zone": "UTC",
+        "banner": EVIL,
+    }
+    return wire.Standing(**{**values, **changes})
+
+
+def offer(profile: str, *, open_: bool = True, images: int = 2) -> wire.Offer:
+    return wire.Offer(
+        profile=profile,
+        title=f"{profile} {EVIL}",
+        hardware=wire.HardwareModel(
+            cpu=1, memory_bytes=1, gpus=1, gpu_models=["T4", EVIL], text=EVIL
+        ),
+        rate_mtok_h=1000,
+        rate="1 token/h",
+        images=[
+            wire.ImageChoice(
+                tag=f"i{n}{EVIL}", title=EVIL, lifecycle="retiring", until=EVIL, successor=EVIL
+            )
+            for n in range(images)
+        ],
+        open=open_,
+        refusal=None if open_ else wire.Refusal(code="plan", message=EVIL),
+        lasts_until="tomorrow" if open_ else None,
+    )
+
+
+def render(*offers: wire.Offer, **chosen: str) -> Elements:
+    html = render_selector(
+        wire.Offers(standing=standing(), offers=list(offers)),
+        chosen=chosen,
+        console_url="/services/tokens/",
+    )
+    elements = Elements(html)
+    assert not elements.all("script")
+    assert not elements.open
+    ids = [attrs["id"] for _, attrs in elements.found if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for label in elements.all("label"):
+        assert label["for"] in ids
+    return elements
+
+
+def test_everything_is_escaped_and_labelled() -> None:
+    page = render(offer(EVIL), offer("b", open_=False))
+    radios = page.all("input", type="radio", name="profile")
+    assert [radio["value"] for radio in radios] == [EVIL, "b"]
+    assert "disabled" not in radios[0]
+    assert "disabled" in radios[1]
+    assert [select["name"] for select in page.all("select")] == [
+        f"image:{EVIL}",
+        f"gpu_model:{EVIL}",
+    ]
+
+
+def test_the_last_choice_is_the_first_offered() -> None:
+    page = render(offer("a"), offer("b"), profile="b", image=f"i1{EVIL}", gpu_model="T4")
+    assert [r["value"] for r in page.all("input", type="radio") if "checked" in r] == ["b"]
+    selected = [o["value"] for o in page.all("option") if "selected" in o]
+    assert selected == [f"i1{EVIL}", "T4"]
+
+
+def test_a_closed_last_choice_falls_back_to_what_is_open() -> None:
+    page = render(offer("a", open_=False), offer("b"), profile="a")
+    assert [r["value"] for r in page.all("input", type="radio") if "checked" in r] == ["b"]
+
+
+def test_nothing_open_and_odd_stored_options() -> None:
+    page = render(offer("a", open_=False))
+    assert page.all("div", role="alert")
+    html = render_selector(
+        wire.Offers(standing=standing(), offers=[offer("a")]),
+        chosen={"profile": ["x"], "image": {}},
+        console_url="/",
+    )
+    assert 'value="a"' in html
+
+
+def test_closed_form_while_the_service_is_away() -> None:
+    assert "balance cannot be checked" in closed_form(unavailable())
