@@ -1,0 +1,31 @@
+"""The subcommands of ``jhub-tokens``: a module each, with `add_arguments` and `run`."""
+
+from __future__ import annotations
+
+__all__ = ["COMMANDS", "CommandError"]
+
+#: Name (also of the module) and summary of each command, in the order of the help.
+COMMANDS = {
+    "demo": "Run a whole JupyterHub on this computer to try everything out",
+    "serve": "Run the token service",
+    "check": "Check a catalogue file, naming the line and the remedy for each mistake",
+    "grant": "Give a member tokens, or take some back",
+    "statement": "Show where a member's tokens of a month went",
+    "audit": "Re-derive every balance from the entries and compare",
+}
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked; the message says why and what to do.
+
+    Parameters
+    ----------
+    message
+        One line for the person at the terminal.
+    code
+        Exit code: 1 for a failure, 2 for wrong usage.
+    """
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
