@@ -47,18 +47,14 @@ def unavailable() -> wire.Refusal:
 
 
 def refusal_text(refusal: wire.Refusal) -> str:
-    """Return a refusal as plain text: what is missing, when it resets and what to do instead.
+    """Return a refusal as plain text: why, when it resets and what to do instead.
 
-    Each piece is added only where the message does not say it already.
+    The message says what is missing; each other piece is added only where it is not said yet.
     """
     said = f"{refusal.message} {refusal.remedy}"
     parts = [refusal.message]
-    if refusal.missing is not None and refusal.missing.exact_grains > 0:
-        missing = str(refusal.missing)
-        if missing not in said:
-            parts.append(f"{missing} tokens are missing.")
     if refusal.resets_at and refusal.resets_at not in said:
-        parts.append(f"The next allotment comes on {refusal.resets_at}.")
+        parts.append(f"The next allotment comes {refusal.resets_at}.")
     others = [a.title for a in refusal.alternatives if a.title not in said]
     if others:
         parts.append(f"You can start instead: {', '.join(others)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from datetime import date
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from jhub_tokens.catalogue import (
     CatalogueError,
@@ -336,7 +338,7 @@ _SNIPPETS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     text=st.sampled_from(_TEXTS),
     edits=st.lists(
@@ -359,13 +361,9 @@ _SCALARS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_any_value_at_any_place_is_read_or_explained(data: st.DataObject):
-    import io
-
-    from ruamel.yaml import YAML
-
     tree = YAML(typ="safe").load(VALID)
     node = tree
     for _ in range(data.draw(st.integers(0, 3))):

@@ -116,6 +116,7 @@ c.WorkspaceProcessSpawner.workspaces_dir = "{directory}/workspaces"
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.init_spawners_timeout = -1
 c.Spawner.consecutive_failure_limit = 5
+c.Spawner.http_timeout = 90
 c.Spawner.cmd = {command}
 configure_kwargs = dict(catalogue="{directory}/catalogue.yaml", state_dir="{directory}/state")
 {before}
@@ -311,7 +312,7 @@ class HubProcess:
             model = self.servers(name).get(server)
             return model if model and model["ready"] else None
 
-        return eventually(ready, f"the server of {name} is ready", within_s=40)
+        return eventually(ready, f"the server of {name} is ready", within_s=100)
 
     def stop_server(self, name: str, server: str = "") -> httpx.Response:
         response = self.api("DELETE", _server_path(name, server))

@@ -62,8 +62,8 @@ def test_odd_types_are_refused_in_few_words(options: Any) -> None:
 def test_a_refusal_says_everything_once() -> None:
     refusal = wire.Refusal(
         code="balance",
-        message="Your balance does not carry this.",
-        missing=wire.Amount.of(5 * 3_600_000_000),
+        message="Your balance is 5 tokens short of this.",
+        missing=wire.Amount.of(5 * 3_600_000_000 - 1),  # the message rounds it up
         resets_at="1 December",
         alternatives=[wire.Alternative(profile="cpu", title="CPU", rate_mtok_h=1)],
         remedy="Ask for more.",

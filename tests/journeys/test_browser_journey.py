@@ -136,10 +136,12 @@ def test_story(demo: DemoHub, browser: Browser, contexts: list[BrowserContext]):
     # 5. Warned, then stopped through the hub: the route is gone, and every page says why.
     def stopped() -> bool:
         ada.go("/hub/home")
-        return page.get_by_text("balance ran out").or_(page.get_by_text("was stopped")).count() > 0
+        return page.get_by_text("was stopped because your balance is used up").count() > 0
 
     wait_until(stopped, "ada's home page to say that the server was stopped", 60)
     wait_until(lambda: not page_has_running_server(ada), "ada's server to be gone", 30)
+    ada.go("/hub/home")
+    expect(page.locator(".jt-notice").first).to_contain_text("Your files are kept")
     ada.shot_dark("06-home-stopped")
     ada.go("/user/ada/lab")
     assert "/hub/" in page.url, page.url

@@ -7,13 +7,12 @@ import itertools
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from jupyterhub.services.auth import HubOAuth
 
 from jhub_tokens.clock import ManualClock
 from jhub_tokens.ledger import Ledger, open_ledger
@@ -98,13 +97,6 @@ def settings(tmp_path: Path, catalogue_path: Path, hub: StubHub, empty_books: Pa
         service_token=SERVICE_TOKEN,
         hub_api_url=f"{hub.url}/hub/api",
     )
-
-
-@pytest.fixture(autouse=True)
-def _one_client_each() -> Iterator[None]:
-    # jupyterhub's client registers itself as a singleton; every test has its own hub.
-    yield
-    HubOAuth.clear_instance()
 
 
 @pytest.fixture(autouse=True)
