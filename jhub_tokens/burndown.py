@@ -373,8 +373,8 @@ class _Walk:
         if self.level is None or self.low_ms is not None:
             return
         reached_ms = self.now_ms + max(0, -(-(balance - self.level) // rate))
-        # A grant that starts or ends on the way changes the sum: the next stretch decides then.
-        if reached_ms <= until_ms:
+        # What begins or ends at `until_ms` changes the sum: the next stretch decides from there.
+        if reached_ms < until_ms:
             self.low_ms = reached_ms
 
     def _charge(self, meter: Meter, purse: _Purse | None, amount: int, duration_ms: int) -> None:

@@ -49,11 +49,11 @@ def parse_tokens_mtok(text: str | int | float | Decimal) -> int:
     if isinstance(text, bool):
         raise AmountError(f"{text!r} is not an amount of tokens: write a number such as 12 or 0.5")
     # repr of a float is the shortest text that reads back the same: what the person wrote.
-    match = _TOKENS.fullmatch(str(text).strip().replace(",", "").replace("_", ""))
+    match = _TOKENS.fullmatch(str(text).strip())
     if match is None:
         raise AmountError(
             f"{text!r} is not an amount of tokens: write a number with at most three decimal "
-            "places, such as 12 or 0.5"
+            "places and no commas, such as 1200 or 0.5"
         )
     mtok = int(match["whole"]) * 1000 + int((match["fraction"] or "").ljust(3, "0"))
     if mtok * GRAINS_PER_MILLITOKEN > GRAINS_MAX:

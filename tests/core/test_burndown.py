@@ -226,6 +226,14 @@ def test_the_last_millisecond_of_a_grant_is_split_in_session_order():
     }
 
 
+def test_a_renewal_at_the_very_instant_counts_before_the_level_is_read():
+    renewal = Renewal(6, 99, allotment=50)
+    wallet = Wallet(0, (Grant("g", 18),), (Meter("a", 3, 0),), (renewal,))
+    assert burndown.low_at(wallet, 0, 6) is None
+    assert burndown.low_at(wallet, 49, 20) == 0
+    assert burndown.low_at(replace(wallet, renewals=()), 0, 6) == 6
+
+
 def test_an_earlier_instant_changes_nothing():
     wallet = Wallet(50, (Grant("g", 100),), (Meter("a", 10, 0),))
     outcome = burndown.advance(wallet, 40)

@@ -32,7 +32,6 @@ def test_the_largest_wallet_fits_int64():
         ("12", 12_000),
         ("0.5", 500),
         ("-3.001", -3_001),
-        ("1,000", 1_000_000),
         (0.25, 250),
         (7, 7000),
     ],
@@ -42,7 +41,24 @@ def test_reads_amounts_as_people_write_them(text, mtok):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ten", "1.2345", "1e3", "--1", "nan", True, None, "9999999999", "1.", " ", "١٢x"]
+    "text",
+    [
+        "",
+        "ten",
+        "1.2345",
+        "1e3",
+        "--1",
+        "nan",
+        True,
+        None,
+        "9999999999",
+        "1.",
+        " ",
+        "١٢x",
+        "1,5",
+        "1,000",
+        "1_000",
+    ],
 )
 def test_refuses_what_is_no_amount(text):
     with pytest.raises(AmountError) as refusal:

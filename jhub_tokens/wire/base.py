@@ -1,0 +1,60 @@
+"""What all bodies share: strictness, amounts and who somebody is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from jhub_tokens.units import format_tokens, grains_to_tokens
+
+__all__ = [
+    "AgeMs",
+    "Amount",
+    "INT64_MAX",
+    "Identity",
+    "Key",
+    "Name",
+    "Wire",
+]
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Key = Annotated[str, StringConstraints(min_length=8, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+INT64_MAX = 2**63 - 1  # what both databases hold
+AgeMs = Annotated[int, Field(ge=0, le=10 * 366 * 86_400_000)]
+
+
+class Wire(BaseModel):
+    """Base of all bodies: unknown fields are refused, values are not changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Amount(Wire):
+    """An exact amount with its rounding for people."""
+
+    grains: Annotated[str, StringConstraints(pattern=r"^-?\d{1,20}$")]
+    tokens: str
+
+    @classmethod
+    def of(cls, grains: int) -> Amount:
+        """Return the amount of `grains`."""
+        return cls(grains=str(grains), tokens=f"{grains_to_tokens(grains):f}")
+
+    @property
+    def exact_grains(self) -> int:
+        """The amount as an integer of grains."""
+        return int(self.grains)
+
+    def __str__(self) -> str:
+        return format_tokens(self.exact_grains)
+
+
+class Identity(Wire):
+    """A hub user: stable across renames, distinct after delete-and-recreate."""
+
+    hub_user_id: Annotated[int, Field(ge=0, le=INT64_MAX)]
+    created: Name  # ISO 8601 as the hub's own API writes it; SQLite reuses ids, hence both
+    name: Name
+    groups: list[str] = []
+    admin: bool = False

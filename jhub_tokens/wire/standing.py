@@ -1,0 +1,69 @@
+"""A member's balance and what burns it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from jhub_tokens.wire.base import Amount, Identity, Wire
+
+__all__ = [
+    "NoticeItem",
+    "OverviewRequest",
+    "RunningSession",
+    "Standing",
+]
+
+
+class RunningSession(Wire):
+    """A server that is metered or about to be."""
+
+    session_id: str
+    server_name: str
+    profile: str
+    title: str
+    rate_mtok_h: int
+    admitted_at_ms: int
+    ready_at_ms: int | None
+    cost: Amount  # to the instant of the answer, projected beyond proof of life
+
+
+class NoticeItem(Wire):
+    """Something the member should know, shown once in the console."""
+
+    notice_id: str
+    kind: str
+    severity: Literal["info", "warning", "danger"]
+    text: str
+    created_at_ms: int
+    created_at: str
+
+
+class Standing(Wire):
+    """A member's balance and what burns it, at one instant."""
+
+    member_id: str
+    name: str
+    state: Literal["active", "frozen"]
+    plan: str
+    plan_title: str
+    balance: Amount
+    allotment: Amount  # of the current period
+    used: Amount  # consumed in the current period
+    period_start_ms: int
+    period_end_ms: int
+    period_end: str  # for people, in the billing zone
+    burn_mtok_h: int
+    runs_out_at_ms: int | None  # None: nothing running, or not before the next period's end
+    runs_out_at: str | None
+    sessions: list[RunningSession]
+    notices: list[NoticeItem]
+    as_of_ms: int
+    zone: str
+    banner: str = ""  # the catalogue's own remark, e.g. that demo rates are higher
+    enforced: bool = True
+
+
+class OverviewRequest(Wire):
+    """Ask for a member's standing, from the hub side."""
+
+    member: Identity
