@@ -43,7 +43,7 @@ test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
 	$(BIN)/pytest tests -n 2 --ignore=tests/hub --ignore=tests/journeys $(PYTEST_ARGS)
 
 test-hub: $(VENV)/.dev-ready ## Run the tests against a whole JupyterHub
-	$(BIN)/pytest tests/hub $(PYTEST_ARGS)
+	$(BIN)/pytest tests/hub -n 3 --dist loadfile $(PYTEST_ARGS)
 
 test-journeys: $(VENV)/.dev-ready $(VENV)/.chromium-ready ## Drive the demo in a real browser and by its API
 	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys -n 2 --dist loadfile $(PYTEST_ARGS)

@@ -14,6 +14,7 @@ from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.deadlines import close_stop_orders
 from jhub_tokens.ledger.membership import close_wallet, find_member, load_wallet
 from jhub_tokens.ledger.records import LedgerError, NotAdmitted, SessionRecord
+from jhub_tokens.ledger.returns import return_charge
 from jhub_tokens.ledger.wallet import OpenWallet, new_id
 from jhub_tokens.units import format_tokens
 
@@ -281,7 +282,8 @@ def end_session(wallet: OpenWallet, session: dict[str, Any], ended_ms: int, reas
     overbooked_ms = wallet.row["settled_to_ms"] - ended_ms
     if session["ready_ms"] is not None and overbooked_ms > 0 and session["rate_mtok_h"]:
         amount = session["rate_mtok_h"] * overbooked_ms
-        wallet.return_charge(session, amount, "the server had ended earlier than was known")
+        reason = "the server had ended earlier than was known"
+        return_charge(wallet, session, amount, reason)
 
 
 def bury(connection: Connection, now_ms: int, start_key: str) -> None:

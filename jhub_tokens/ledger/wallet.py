@@ -199,12 +199,12 @@ class OpenWallet:
         renewal = renewed.renewal
         if renewed.rollover is not None:
             total = renewed.rollover.remaining
-            self._add_grant(renewed.rollover, "rollover", 0)
+            self.add_grant(renewed.rollover, "rollover", 0)
             entries = [Entry("grant", -amount, grant_id) for grant_id, amount in renewed.rolled]
             entries.append(Entry("grant", total, renewed.rollover.grant_id))
             self.grants[renewed.rollover.grant_id]["granted_grains"] = total
             self.post("rollover", renewal.at_ms, entries)
-        self._add_grant(renewed.allotment, "plan", renewal.allotment)
+        self.add_grant(renewed.allotment, "plan", renewal.allotment)
         entries = [
             Entry("issued:plan", -renewal.allotment),
             Entry("grant", renewal.allotment, renewed.allotment.grant_id),
@@ -249,12 +249,13 @@ class OpenWallet:
             starts_ms=starts_ms,
             expires_ms=expires_ms,
         )
-        self._add_grant(grant, source, amount)
+        self.add_grant(grant, source, amount)
         entries = [Entry(f"issued:{source}", -amount), Entry("grant", amount, grant.grant_id)]
         self.post(source, at_ms, entries, actor=actor, reason=reason)
         return grant.grant_id
 
-    def _add_grant(self, grant: burndown.Grant, source: str, granted: int) -> None:
+    def add_grant(self, grant: burndown.Grant, source: str, granted: int) -> None:
+        """Open an empty grant; the entry that follows fills it."""
         self.grants[grant.grant_id] = {
             "grant_id": grant.grant_id,
             "wallet_id": self.wallet_id,
@@ -262,7 +263,7 @@ class OpenWallet:
             "priority": grant.priority,
             "age": grant.age,
             "granted_grains": granted,
-            "remaining_grains": 0,  # the entry that follows fills it
+            "remaining_grains": 0,
             "starts_ms": grant.starts_ms,
             "expires_ms": grant.expires_ms,
             "rolls": grant.rolls,
@@ -337,70 +338,7 @@ class OpenWallet:
         self.row["head_hash"] = digest
         return transaction_id
 
-    def return_charge(self, session: dict[str, Any], amount: int, reason: str) -> None:
-        """Give `amount` grains of a session's charge back to the grants that paid, latest first.
-
-        What a grant paid that has expired since becomes a grant to the end of this period that
-        does not roll over.
-        """
-        booked = self.connection.execute(
-            select(schema.entries.c.grant_id, schema.entries.c.amount_grains)
-            .join(schema.transactions)
-            .where(
-                schema.entries.c.session_id == session["session_id"],
-                schema.entries.c.account == "grant",
-            )
-            .order_by(schema.transactions.c.number.desc(), schema.entries.c.line.desc())
-        ).all()
-        # Charges of this very operation are not in the database yet.
-        rows: list[Any] = [
-            *(
-                (e["grant_id"], e["amount_grains"])
-                for e in reversed(self._entries)
-                if e["session_id"] == session["session_id"] and e["account"] == "grant"
-            ),
-            *booked,
-        ]
-        entries: list[Entry] = []
-        late = 0
-        left = amount
-        returned: dict[str, int] = {}
-        for grant_id, signed in rows:
-            if signed > 0:  # an earlier return: what it gave back cannot be given back again
-                returned[grant_id] = returned.get(grant_id, 0) + signed
-                continue
-            taken_back = min(-signed, returned.get(grant_id, 0))
-            returned[grant_id] = returned.get(grant_id, 0) - taken_back
-            part = min(left, -signed - taken_back)
-            if not part:
-                continue
-            left -= part
-            grant = self._grant(grant_id)
-            if grant["source"] == OVERRUN:  # nobody's tokens: the cover itself is taken back
-                entries.append(Entry("issued:overrun", part, None, session["session_id"]))
-                self.row["debt_grains"] = max(0, self.row["debt_grains"] - part)
-            elif grant["expires_ms"] is None or grant["expires_ms"] > self.row["settled_to_ms"]:
-                entries.append(Entry("grant", part, grant_id, session["session_id"]))
-            else:
-                late += part
-            if not left:
-                break
-        assert left == 0, "more was to be returned than was charged"
-        if late:
-            refund = burndown.Grant(
-                new_id(),
-                late,
-                age=self.row["transactions_count"],
-                starts_ms=self.row["settled_to_ms"],
-                expires_ms=self.row["period_end_ms"],
-            )
-            self._add_grant(refund, "refund", late)
-            entries.append(Entry("grant", late, refund.grant_id, session["session_id"]))
-        entries.append(Entry("consumed", -amount, None, session["session_id"]))
-        self.post("return", self.now_ms, entries, reason=reason)
-        session["charged_grains"] -= amount
-
-    def _grant(self, grant_id: str) -> dict[str, Any]:
+    def any_grant(self, grant_id: str) -> dict[str, Any]:
         """Return a grant of this wallet, also one that is spent and was not loaded."""
         grant = self.grants.get(grant_id)
         if grant is None:
@@ -409,6 +347,27 @@ class OpenWallet:
             grant = self.grants[grant_id] = dict(row)
             self._saved_grants[grant_id] = dict(row)
         return grant
+
+    def paid_by(self, session_id: str) -> list[tuple[str, int]]:
+        """Return what moved between a session and its grants, latest first.
+
+        Each item is a grant's id and an amount in grains: negative where the grant paid,
+        positive where an earlier return gave back.
+        """
+        entries = schema.entries.c
+        booked = self.connection.execute(
+            select(entries.grant_id, entries.amount_grains)
+            .join(schema.transactions)
+            .where(entries.session_id == session_id, entries.account == "grant")
+            .order_by(schema.transactions.c.number.desc(), entries.line.desc())
+        )
+        # Charges of this very operation are not in the database yet.
+        fresh = [
+            (e["grant_id"], e["amount_grains"])
+            for e in reversed(self._entries)
+            if e["session_id"] == session_id and e["account"] == "grant"
+        ]
+        return [*fresh, *((row.grant_id, row.amount_grains) for row in booked)]
 
     # --- writing --------------------------------------------------------------------------
 

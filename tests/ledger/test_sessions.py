@@ -307,6 +307,19 @@ def test_a_return_of_what_expired_lasts_to_the_periods_end(world):
     assert world.tokens(member) == 101
 
 
+def test_a_return_of_overrun_takes_the_cover_back_first(world):
+    member, identity = world.join("smith")  # two tokens
+    key = world.hub.run(member, identity)
+    world.clock.advance_ms(3 * HOUR_MS)
+    world.hub.tell()
+    world.ledger.advance_due()  # books three hours, one of them covered
+    assert world.ledger.totals()["overrun_grains"] == GRAINS_PER_TOKEN
+    world.hub.end(key, world.clock.now_ms() - 2 * HOUR_MS)
+    assert world.tokens(member) == 1
+    assert world.ledger.totals()["overrun_grains"] == 0
+    assert world.ledger.totals()["consumed_grains"] == GRAINS_PER_TOKEN
+
+
 def test_an_end_is_told_twice_and_booked_once(world):
     member, identity = world.join()
     key = world.hub.run(member, identity)
