@@ -94,7 +94,7 @@ $(VENV)/.created:
 $(VENV)/.demo-ready: $(CONSTRAINTS) $(VENV)/.created pyproject.toml Makefile
 	@echo "Setting up $(VENV) (JupyterHub $(HUB)); this takes a minute or two, once"
 	@$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo]'
-	@npm_config_cache=$(CURDIR)/.cache/npm $(BIN)/npm install --global --silent \
+	@npm_config_cache=$(CURDIR)/.cache/npm $(BIN)/npm install --global --loglevel=error \
 		--prefix $(CURDIR)/$(VENV) configurable-http-proxy@$(PROXY_VERSION)
 	@touch $@
 
