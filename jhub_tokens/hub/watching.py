@@ -62,8 +62,8 @@ class Watch:
         taken = time.monotonic()
         runs = [run for run in self.runs if run.open]
         await each(runs, self._poll, at_once=POLLS_AT_ONCE)
-        runs += await self._found_running()
-        breathe = Breather()
+        breathe = Breather()  # one for both passes: two would make pieces of twice the length
+        runs += await self._found_running(breathe)
         servers: list[wire.ServerSeen] = []
         for run in runs:
             if run.open:
@@ -109,10 +109,9 @@ class Watch:
         if status is not None and run.open and not run.spawner.pending:
             self._found_gone(run)
 
-    async def _found_running(self) -> list[Run]:
+    async def _found_running(self, breathe: Breather) -> list[Run]:
         """Adopt the servers that run without our having started them."""
         found: list[Run] = []
-        breathe = Breather()
         for user in list(self._app().users.values()):
             for spawner in list(user.spawners.values()):
                 known = getattr(spawner, "token_run", None)

@@ -161,6 +161,7 @@ class StatementEntry:
     end_reason: str | None
     actor: str
     reason: str
+    server_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,4 +231,5 @@ class _Lines:
             session["end_reason"],
             line.actor,
             line.reason,
+            session["server_name"],
         )

@@ -307,7 +307,12 @@ def _line_text(entry: StatementEntry, catalogue: Catalogue) -> str:
     parts: list[str] = []
     if entry.profile:
         profile = catalogue.profiles.get(entry.profile)
-        parts.append(profile.title if profile else entry.profile)
+        title = profile.title if profile else entry.profile
+        parts.append(f"{title} “{entry.server_name}”" if entry.server_name else title)
+    if entry.kind == "overrun" and entry.amount_grains > 0:
+        parts.append("the server ran on after the balance was used up")
+        waived = catalogue.policy.overrun == "waive"
+        parts.append("not charged" if waived else "deducted from the next allotment")
     if entry.from_ms is not None and entry.to_ms is not None:
         duration = texts.duration_text(entry.to_ms - entry.from_ms)
         rate = f" at {texts.rate_text(entry.rate_mtok_h)}" if entry.rate_mtok_h is not None else ""
