@@ -32,8 +32,6 @@ c.DemoAuthenticator.members = demo["members"]
 
 c.JupyterHub.spawner_class = TokenWorkspaceSpawner
 c.TokenWorkspaceSpawner.workspaces_dir = str(state / "workspaces")
-# JupyterLab would ask each newcomer about its news feed before they have seen anything.
-c.TokenWorkspaceSpawner.args = ["--LabApp.news_url=None"]
 
 # --- and the tokens -----------------------------------------------------------------------------
 
