@@ -91,6 +91,7 @@ class Wallet:
     meters: tuple[Meter, ...] = ()
     renewals: tuple[Renewal, ...] = ()
     debt: int = 0
+    deducts: bool = False  # whether what nobody could pay becomes debt
 
     def balance(self) -> int:
         """Return what can be burned at `settled_to_ms`, in grains."""
@@ -381,6 +382,8 @@ class _Walk:
         if purse is not None:
             purse.remaining -= amount
             assert purse.remaining >= 0, "a grant was burned below nothing"
+        elif self.wallet.deducts:
+            self.debt += amount
         key = (meter.session_id, None if purse is None else purse.grant.grant_id)
         to_ms = self.now_ms + duration_ms
         tally = self.tallies.get(key)

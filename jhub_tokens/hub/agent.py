@@ -220,21 +220,23 @@ class Agent:
     async def _take(self, receipt: wire.SnapshotReceipt) -> None:
         now = time.monotonic()
         by_key = {run.start_key: run for run in self._watch.runs if run.start_key is not None}
-        unnamed = {
+        # A server without a key, or with one that is spent for the service, is known by place.
+        named = {known.start_key for known in receipt.sessions}
+        by_place = {
             (run.member.hub_user_id, run.member.created, run.server_name): run
             for run in self._watch.runs
-            if run.start_key is None
+            if run.phase == "ready" and run.start_key not in named
         }
         await asyncio.sleep(0)  # reading the receipt was a piece of work by itself
         breathe = Breather()
         for known in receipt.sessions:
-            run = by_key.get(known.start_key) or unnamed.get(
+            run = by_key.get(known.start_key) or by_place.get(
                 (known.hub_user_id, known.created, known.server_name)
             )
             if run is not None and run.open:
                 run.session_id = known.session_id
                 run.stop_at = None if known.stop_in_ms is None else now + known.stop_in_ms / 1000
-                if run.start_key is None:
+                if run.start_key != known.start_key:
                     run.start_key = known.start_key
                     self._remember(run)
             await breathe()

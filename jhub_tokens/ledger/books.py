@@ -22,6 +22,7 @@ from jhub_tokens.ledger import (
     statements,
 )
 from jhub_tokens.ledger.audit import Finding, audit
+from jhub_tokens.ledger.isolation import isolated
 from jhub_tokens.ledger.records import (
     AdvanceReport,
     GrantBooked,
@@ -160,6 +161,7 @@ class Ledger:
         profile: str,
         image: str | None = None,
         gpu_model: str | None = None,
+        hub: str = "hub",
     ) -> tuple[SessionRecord, NotAdmitted | None]:
         """Admit a start; the same key gives the same answer.
 
@@ -181,6 +183,7 @@ class Ledger:
             profile=profile,
             image=image,
             gpu_model=gpu_model,
+            hub=hub,
         )
 
     def observe(self, snapshot: Snapshot) -> ObserveReport:
@@ -357,12 +360,22 @@ def warden_pass(
     member_ids = connection.execute(query).scalars().all()
     notices = stops = 0
     for member_id in member_ids:
-        wallet = membership.load_wallet(connection, catalogue, now_ms, member_id)
-        wallet.advance()
-        new_notices, new_stops = membership.close_wallet(wallet, catalogue)
-        notices += new_notices
-        stops += new_stops
+
+        def advance(member_id: str = member_id) -> tuple[int, int]:
+            wallet = membership.load_wallet(connection, catalogue, now_ms, member_id)
+            wallet.advance()
+            return membership.close_wallet(wallet, catalogue)
+
+        done = isolated(connection, now_ms, member_id, advance)
+        if done is not None:
+            notices += done[0]
+            stops += done[1]
+    # What is due and was left for the next pass counts as well.
     upcoming = select(func.min(wallets.c.next_deadline_ms)).where(
-        or_(burning, wallets.c.next_deadline_ms > now_ms)
+        or_(
+            burning,
+            wallets.c.next_deadline_ms > now_ms,
+            wallets.c.next_deadline_ms <= (heard_ms or 0),
+        )
     )
     return AdvanceReport(len(member_ids), connection.execute(upcoming).scalar(), stops, notices)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.chain import Entry
-from jhub_tokens.ledger.deadlines import STOP_SAID, notify
+from jhub_tokens.ledger.deadlines import notify
 from jhub_tokens.ledger.membership import close_wallet, load_wallet
 from jhub_tokens.ledger.records import GrantBooked, LedgerError
 from jhub_tokens.ledger.wallet import OpenWallet
@@ -44,13 +44,13 @@ def grant(
         return answered
     wallet.advance()
     if amount_grains > 0:
+        _check_room(wallet, amount_grains)
         wallet.credit(
             kind, amount_grains, at_ms=now_ms, starts_ms=now_ms, actor=actor, reason=reason
         )
     else:
         _take_back(wallet, -amount_grains, kind, actor, reason)
-    if wallet.row["time_noticed_ms"] != STOP_SAID:
-        wallet.row["time_noticed_ms"] = None  # a new balance has warnings of its own
+    wallet.forget_warnings()  # a new balance has warnings of its own
     params = {"grains": str(amount_grains), "kind": kind, "reason": reason}
     notify(wallet, "credited", params)
     close_wallet(wallet, catalogue)
@@ -85,6 +85,14 @@ def _validate(amount_grains: int, kind: str, reason: str) -> None:
         raise LedgerError("negative_topup", message, "tokens")
     if not reason.strip():
         raise LedgerError("no_reason", "Say why: the reason stands in the statement.", "reason")
+
+
+def _check_room(wallet: OpenWallet, amount: int) -> None:
+    """Leave room for the next period's tokens, which nobody could refuse."""
+    coming = max((r.allotment + r.rollover_cap for r in wallet.renewals), default=0)
+    if wallet.projected().balance() + amount + coming > GRAINS_MAX:
+        message = "The wallet would hold more than 2,500,000,000 tokens."
+        raise LedgerError("too_much", message, "tokens")
 
 
 def _answered(connection: Connection, caller: str, key: str, digest: str) -> GrantBooked | None:

@@ -15,10 +15,9 @@ from jhub_tokens import burndown
 from jhub_tokens.catalogue import Policy
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.records import NoticeKind
-from jhub_tokens.ledger.wallet import OpenWallet, new_id
+from jhub_tokens.ledger.wallet import STOP_SAID, OpenWallet, new_id
 
 __all__ = [
-    "STOP_SAID",
     "Deadlines",
     "close_stop_orders",
     "notify",
@@ -27,8 +26,6 @@ __all__ = [
     "stop_ms",
 ]
 
-#: The time-left threshold below all others: the stop itself has been said.
-STOP_SAID = 0
 PROOF_WAIT_MS = 5_000
 LADDER: tuple[NoticeKind, ...] = ("time_left", "last_warning", "stopped_dry", "would_stop")
 
@@ -71,8 +68,9 @@ def reschedule(wallet: OpenWallet, policy: Policy, *, enforce: bool) -> Deadline
             else:
                 _stop_dry(wallet, dry_ms, enforce, done)
     later = [instant for instant in upcoming if instant > now_ms]
-    # A period's end behind us waits for proof of life: look again soon.
-    row["next_deadline_ms"] = min(later, default=now_ms + PROOF_WAIT_MS)
+    if row["period_end_ms"] <= now_ms:
+        later.append(now_ms + PROOF_WAIT_MS)  # the renewal waits for proof of life: look soon
+    row["next_deadline_ms"] = min(later)
     return done
 
 
@@ -152,7 +150,9 @@ def _stop_dry(wallet: OpenWallet, dry_ms: int, enforce: bool, done: Deadlines) -
 
 def order_stops(wallet: OpenWallet, sessions: list[dict[str, Any]], reason: str) -> int:
     """Order servers to stop and return how many orders are new; each stands until the end."""
-    standing = set(
+    if reason == "frozen":  # it outlasts a top-up, which would revoke a dry wallet's order
+        close_stop_orders(wallet, sessions, "superseded", only_reason="dry")
+    standing = wallet.effects_on(schema.stop_orders, "session_id") | set(
         wallet.connection.execute(
             select(schema.stop_orders.c.session_id).where(
                 schema.stop_orders.c.closed_ms.is_(None),

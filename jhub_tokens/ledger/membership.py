@@ -26,6 +26,7 @@ from jhub_tokens.wire import Identity
 
 __all__ = [
     "close_wallet",
+    "current_plan",
     "ensure_member",
     "find_member",
     "load_wallet",
@@ -119,14 +120,29 @@ def ensure_member(
         )
     plan = catalogue.plan_for(identity.name, identity.groups)
     if (row["next_plan"] or row["plan"]) != plan.name:
-        connection.execute(
-            update(schema.subscriptions)
-            .where(schema.subscriptions.c.member_id == member_id)
-            .values(next_plan=None if plan.name == row["plan"] else plan.name)
-        )
+        _change_plan(connection, catalogue, now_ms, row, plan.name)
     row = find_member(connection, *_by_identity(identity))
     assert row is not None
     return member_record(row)
+
+
+def _change_plan(
+    connection: Connection, catalogue: Catalogue, now_ms: int, member: RowMapping, plan: str
+) -> None:
+    """Have `plan` hold from the next period on, once what is due is booked under the old one."""
+    member_id = member["member_id"]
+    wallet = load_wallet(connection, catalogue, now_ms, member_id)
+    wallet.advance()
+    close_wallet(wallet, catalogue)
+    if wallet.row["period_end_ms"] <= now_ms:
+        return  # a renewal waits for proof of life, and is the old plan's: ask again later
+    connection.execute(
+        update(schema.subscriptions)
+        .where(schema.subscriptions.c.member_id == member_id)
+        .values(next_plan=None if plan == member["plan"] else plan)
+    )
+    # When the wallet runs dry may depend on the next period's tokens.
+    close_wallet(load_wallet(connection, catalogue, now_ms, member_id), catalogue)
 
 
 def _wait_turn(connection: Connection, identity: Identity) -> None:
@@ -263,6 +279,14 @@ def close_wallet(wallet: OpenWallet, catalogue: Catalogue) -> tuple[int, int]:
         )
     wallet.save()
     return done.notices, done.stops
+
+
+def current_plan(connection: Connection, catalogue: Catalogue, member_id: str) -> Plan:
+    """Return the plan that a member holds now; one that left the catalogue keeps its terms."""
+    subscriptions = schema.subscriptions
+    owned = select(subscriptions).where(subscriptions.c.member_id == member_id)
+    row = connection.execute(owned).mappings().one()
+    return catalogue.plans.get(row["plan"]) or Plan.model_validate(row["terms"])
 
 
 def _plan(subscription: RowMapping, catalogue: Catalogue) -> Plan:

@@ -10,13 +10,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger import schema
-from jhub_tokens.ledger.membership import close_wallet, ensure_member, known_member, load_wallet
+from jhub_tokens.ledger.deadlines import order_stops
+from jhub_tokens.ledger.isolation import isolated
+from jhub_tokens.ledger.membership import (
+    close_wallet,
+    ensure_member,
+    find_member,
+    known_member,
+    load_wallet,
+)
 from jhub_tokens.ledger.records import ObserveReport
 from jhub_tokens.ledger.sessions import bury, end_session, session_record, start_session
 from jhub_tokens.ledger.wallet import OpenWallet, new_id
@@ -28,6 +37,9 @@ __all__ = ["observe"]
 ADMISSION_RACE_MS = 5_000
 #: How many earlier hub processes are remembered, to refuse their delayed snapshots.
 PAST_EPOCHS_MAX = 20
+
+#: How the keys of adopted sessions begin.
+ADOPTED = "adopted-"
 
 Change = Callable[[OpenWallet], None]
 
@@ -53,6 +65,8 @@ class _Observation:
         self.alive: dict[str, int] = {}  # session → proof of life
         self.seen: list[str] = []  # a start key for each server of the snapshot
         self.known: dict[str, dict[str, Any]] = {}  # open sessions by start key
+        self.told: dict[str, str] = {}  # start key → member, of the ends and cancellations
+        self.failed: set[str] = set()  # members whose wallets could not take it in
 
     def run(self) -> ObserveReport:
         current = self._is_current()
@@ -127,6 +141,7 @@ class _Observation:
     def _ended(self, end: EndSeen) -> None:
         session = self.known.pop(end.start_key, None)
         if session is not None:
+            self.told[end.start_key] = session["member_id"]
             if session["ready_ms"] is None and end.ready_age_ms is not None:
                 # It became ready and ended since the last receipt.
                 self._ready(session, self._ago_ms(end.ready_age_ms), None)
@@ -139,6 +154,7 @@ class _Observation:
         if session is None:
             self._bury(start_key)
         else:
+            self.told[start_key] = session["member_id"]
             self._end(session, self.now_ms, "cancelled")
 
     def _bury(self, start_key: str) -> None:
@@ -149,9 +165,13 @@ class _Observation:
 
     def _end(self, session: dict[str, Any], ended_ms: int, reason: str) -> None:
         session_id = session["session_id"]
-        self.changes[session["member_id"]].append(
-            lambda wallet: end_session(wallet, wallet.sessions[session_id], ended_ms, reason)
-        )
+
+        def end(wallet: OpenWallet) -> None:
+            # It may have been ended by somebody else before the wallet was locked.
+            if session_id in wallet.sessions:
+                end_session(wallet, wallet.sessions[session_id], ended_ms, reason)
+
+        self.changes[session["member_id"]].append(end)
 
     def _ready(self, session: dict[str, Any], ready_ms: int, alive_ms: int | None) -> None:
         session_id = session["session_id"]
@@ -179,13 +199,18 @@ class _Observation:
             self.alive[session_id] = alive_ms
 
     def _by_place(self, server: ServerSeen) -> dict[str, Any] | None:
-        """Find the session of a server that lost its key, by member, name and start time."""
-        if server.start_key is not None or server.started is None:
+        """Find the adopted session of a server that does not know its own key (any more)."""
+        if server.start_key is not None and not self._is_spent(server.start_key):
             return None
         member_id = self._member_id(server.member)
         for start_key, session in self.known.items():
-            place = (session["member_id"], session["server_name"], session["hub_started"])
-            if place == (member_id, server.server_name, server.started):
+            if not start_key.startswith(ADOPTED):
+                continue
+            here = (session["member_id"], session["server_name"]) == (
+                member_id,
+                server.server_name,
+            )
+            if here and (server.start_key or session["hub_started"] == server.started):
                 return self.known.pop(start_key)
         return None
 
@@ -198,7 +223,7 @@ class _Observation:
         member_id = self._member_id(server.member)
         start_key = server.start_key
         if start_key is None or self._is_spent(start_key):
-            start_key = f"adopted-{new_id()}"
+            start_key = f"{ADOPTED}{new_id()}"
         self.seen.append(start_key)
         named = self.catalogue.profiles.get(server.profile or "")
         profile = named or self.catalogue.profiles[self.catalogue.adopt_profile]
@@ -215,6 +240,9 @@ class _Observation:
                 hub_started=server.started,
             )
             _mark_ready(wallet, session["session_id"], since_ms, since_ms)
+            member = find_member(self.connection, schema.members.c.member_id == member_id)
+            if member is not None and member["state"] == "frozen" and self.catalogue.enforce:
+                order_stops(wallet, [session], "frozen")
 
         self.changes[member_id].append(start)
 
@@ -240,6 +268,11 @@ class _Observation:
     # --- writing --------------------------------------------------------------------------
 
     def _write(self) -> None:
+        # In one order for everybody, so that two replicas cannot wait for each other.
+        for member_id in sorted(self.changes):
+            change = partial(self._change, member_id)
+            if isolated(self.connection, self.now_ms, member_id, change) is None:
+                self.failed.add(member_id)
         sessions = schema.sessions
         if self.alive:
             prove = (
@@ -250,22 +283,28 @@ class _Observation:
                 )
                 .values(alive_to_ms=bindparam("at"))
             )
-            self.connection.execute(
-                prove, [{"key": key, "at": at} for key, at in self.alive.items()]
-            )
-        # In one order for everybody, so that two replicas cannot wait for each other.
-        for member_id in sorted(self.changes):
-            wallet = load_wallet(self.connection, self.catalogue, self.now_ms, member_id)
-            for change in self.changes[member_id]:
-                change(wallet)
-            wallet.advance()
-            close_wallet(wallet, self.catalogue)
-            members = schema.members
-            self.connection.execute(
-                update(members)
-                .where(members.c.member_id == member_id)
-                .values(last_used_ms=self.now_ms)
-            )
+            proofs = [{"key": key, "at": self.alive[key]} for key in sorted(self.alive)]
+            self.connection.execute(prove, proofs)
+
+    def _change(self, member_id: str) -> bool:
+        """Apply what the snapshot tells of one member's servers."""
+        wallet = load_wallet(self.connection, self.catalogue, self.now_ms, member_id)
+        for session in wallet.open_sessions():
+            alive_ms = self.alive.get(session["session_id"])
+            if alive_ms is not None:
+                session["alive_to_ms"] = max(alive_ms, session["alive_to_ms"] or 0)
+        for change in self.changes[member_id]:
+            change(wallet)
+        wallet.advance()
+        close_wallet(wallet, self.catalogue)
+        members = schema.members
+        self.connection.execute(
+            update(members).where(members.c.member_id == member_id).values(last_used_ms=self.now_ms)
+        )
+        return True
+
+    def _is_booked(self, start_key: str) -> bool:
+        return self.told.get(start_key) not in self.failed
 
     def _report(self) -> ObserveReport:
         servers = dict(zip(self.seen, self.snapshot.servers, strict=True))
@@ -289,8 +328,8 @@ class _Observation:
             shown,
             tuple(session_record(row) for row in found),
             tuple(stops),
-            tuple(end.start_key for end in self.snapshot.ended),
-            tuple(self.snapshot.cancelled),
+            tuple(e.start_key for e in self.snapshot.ended if self._is_booked(e.start_key)),
+            tuple(key for key in self.snapshot.cancelled if self._is_booked(key)),
         )
 
 
@@ -300,12 +339,13 @@ def _mark_ready(wallet: OpenWallet, session_id: str, ready_ms: int, alive_ms: in
     Not before it was last seen starting (an adopted server: not before it was first seen); the
     wallet is settled no further than that, see `OpenWallet.provable_to_ms`.
     """
-    session = wallet.sessions[session_id]
-    if session["ready_ms"] is not None or session["ended_ms"] is not None:
+    session = wallet.sessions.get(session_id)
+    if session is None or session["ready_ms"] is not None or session["ended_ms"] is not None:
         return
     earliest_ms = max(session["alive_to_ms"] or 0, wallet.row["settled_to_ms"])
-    ready_ms = min(max(ready_ms, earliest_ms), wallet.now_ms)
+    # Never before what is settled, even if this clock is behind the one that settled it.
+    ready_ms = max(min(ready_ms, wallet.now_ms), earliest_ms)
     session["ready_ms"] = ready_ms
     session["alive_to_ms"] = max(ready_ms, alive_ms or 0)
-    if len(wallet.running_sessions()) == 1 and wallet.row["time_noticed_ms"] is not None:
-        wallet.row["time_noticed_ms"] = None
+    if len(wallet.running_sessions()) == 1:
+        wallet.forget_warnings()

@@ -32,7 +32,16 @@ from jhub_tokens.ledger.records import (
 from jhub_tokens.ledger.sessions import profile_needs, session_needs, session_record
 from jhub_tokens.ledger.wallet import OVERRUN, OpenWallet
 
-__all__ = ["Projection", "member_page", "project", "prospects", "totals", "wallet_view"]
+__all__ = [
+    "Projection",
+    "add_up",
+    "exact_sum",
+    "member_page",
+    "project",
+    "prospects",
+    "totals",
+    "wallet_view",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,20 @@ def project(wallet: OpenWallet) -> Projection:
     return Projection(wallet, outcome.wallet, outcome.events, *period, horizon_ms)
 
 
+_HALF = 1 << 31
+
+
+def exact_sum(column: Any) -> tuple[Any, Any]:
+    """Return two columns whose sums `add_up` makes one: it may exceed the database's int64."""
+    # Both databases truncate towards zero, so high * half + low is the amount again.
+    return func.sum(column.op("/")(_HALF)), func.sum(column % _HALF)
+
+
+def add_up(high: Any, low: Any) -> int:
+    """Return the sum of a column from the two of `exact_sum`; of no rows, 0."""
+    return int(high or 0) * _HALF + int(low or 0)
+
+
 def wallet_view(
     connection: Connection, catalogue: Catalogue, now_ms: int, member_id: str
 ) -> WalletView:
@@ -102,20 +125,20 @@ def _used(connection: Connection, view: Projection) -> int:
     """Return what was consumed in the period, booked and projected."""
     entries, transactions = schema.entries, schema.transactions
     booked = connection.execute(
-        select(func.coalesce(func.sum(entries.c.amount_grains), 0))
+        select(*exact_sum(entries.c.amount_grains))
         .join(transactions)
         .where(
             transactions.c.wallet_id == view.wallet.wallet_id,
             transactions.c.at_ms > view.period_start_ms,
             entries.c.account == "consumed",
         )
-    ).scalar_one()
+    ).one()
     projected = sum(
         event.amount
         for event in view.events
         if isinstance(event, burndown.Charge) and event.to_ms > view.period_start_ms
     )
-    return int(booked) + projected
+    return add_up(*booked) + projected
 
 
 def _grant_views(wallet: OpenWallet, view: Projection, now_ms: int) -> tuple[GrantView, ...]:
@@ -234,21 +257,12 @@ def _summary(
 
 
 def totals(connection: Connection) -> dict[str, int]:
-    """Return the system's totals: booked, not projected; amounts in grains.
-
-    Sums may exceed the database's int64, so each is added up in two halves.
-    """
+    """Return the system's totals: booked, not projected; amounts in grains."""
     entries = schema.entries
-    half = 1 << 31
     sums: dict[str, int] = defaultdict(int)
-    query = select(
-        entries.c.account,
-        # Both databases truncate towards zero, so high * half + low is the amount again.
-        func.sum(entries.c.amount_grains.op("/")(half)),
-        func.sum(entries.c.amount_grains % half),
-    ).group_by(entries.c.account)
-    for account, high, low in connection.execute(query):
-        sums[account] = int(high) * half + int(low)
+    query = select(entries.c.account, *exact_sum(entries.c.amount_grains))
+    for account, high, low in connection.execute(query.group_by(entries.c.account)):
+        sums[account] = add_up(high, low)
     members, sessions, orders = schema.members, schema.sessions, schema.stop_orders
     count = func.count()
 

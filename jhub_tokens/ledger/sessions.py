@@ -12,7 +12,12 @@ from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue, Profile
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.deadlines import close_stop_orders
-from jhub_tokens.ledger.membership import close_wallet, find_member, load_wallet
+from jhub_tokens.ledger.membership import (
+    close_wallet,
+    current_plan,
+    find_member,
+    load_wallet,
+)
 from jhub_tokens.ledger.records import LedgerError, NotAdmitted, SessionRecord
 from jhub_tokens.ledger.returns import return_charge
 from jhub_tokens.ledger.wallet import OpenWallet, new_id
@@ -60,6 +65,7 @@ def admit(
     profile: str,
     image: str | None,
     gpu_model: str | None,
+    hub: str,
 ) -> tuple[SessionRecord, NotAdmitted | None]:
     """Admit a start, decided under the wallet's lock, or raise; see `Ledger.admit`."""
     wallet = load_wallet(connection, catalogue, now_ms, member_id)
@@ -77,7 +83,14 @@ def admit(
             end_session(wallet, session, now_ms, "superseded")
     wallet.advance()  # what was given up is settled with this very operation
     session = start_session(
-        wallet, catalogue, chosen[0], server_name, start_key, image=chosen[1], gpu=chosen[2]
+        wallet,
+        catalogue,
+        chosen[0],
+        server_name,
+        start_key,
+        hub=hub,
+        image=chosen[1],
+        gpu=chosen[2],
     )
     close_wallet(wallet, catalogue)
     return session_record(session), refusal
@@ -174,12 +187,11 @@ def _refusal(
     """Return why the economy's rules refuse this start, None if they don't."""
     member = find_member(connection, schema.members.c.member_id == wallet.row["member_id"])
     assert member is not None
-    plan = catalogue.plans.get(member["plan"])
+    plan = current_plan(connection, catalogue, member["member_id"])
     if member["state"] == "frozen":
         return NotAdmitted("frozen", "This membership is frozen.")
-    if plan is None or profile.name not in plan.profiles:
-        title = plan.title if plan else member["plan"]
-        return NotAdmitted("plan", f"The plan {title} does not include {profile.title}.")
+    if profile.name not in plan.profiles:
+        return NotAdmitted("plan", f"The plan {plan.title} does not include {profile.title}.")
     # An earlier server of this name is over, even if its end has yet to be reported.
     others = [s for s in wallet.open_sessions() if s["server_name"] != server_name]
     if len(others) >= plan.max_servers:
@@ -223,7 +235,7 @@ def start_session(
     server_name: str,
     start_key: str,
     *,
-    hub: str = "hub",
+    hub: str,
     image: str | None = None,
     gpu: str | None = None,
     hub_started: str | None = None,
@@ -279,7 +291,7 @@ def end_session(wallet: OpenWallet, session: dict[str, Any], ended_ms: int, reas
     session["end_reason"] = order or reason
     if order:
         close_stop_orders(wallet, [session], "ended")
-    overbooked_ms = wallet.row["settled_to_ms"] - ended_ms
+    overbooked_ms = wallet.row["settled_to_ms"] - max(ended_ms, session["ready_ms"] or 0)
     if session["ready_ms"] is not None and overbooked_ms > 0 and session["rate_mtok_h"]:
         amount = session["rate_mtok_h"] * overbooked_ms
         reason = "the server had ended earlier than was known"

@@ -12,7 +12,7 @@ from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.membership import find_member, load_wallet, member_record
-from jhub_tokens.ledger.reads import Projection, project
+from jhub_tokens.ledger.reads import Projection, add_up, exact_sum, project
 from jhub_tokens.ledger.records import StatementEntry, StatementView
 from jhub_tokens.ledger.wallet import OVERRUN
 from jhub_tokens.periods import period
@@ -89,10 +89,10 @@ def _is_within(kind: str, at_ms: int, from_ms: int, to_ms: int) -> bool:
 
 def _balance_before(connection: Connection, wallet_id: str, from_ms: int) -> int:
     transactions = schema.transactions
-    query = select(func.coalesce(func.sum(transactions.c.change_grains), 0)).where(
+    query = select(*exact_sum(transactions.c.change_grains)).where(
         transactions.c.wallet_id == wallet_id, _within(-(1 << 62), from_ms)
     )
-    return int(connection.execute(query).scalar_one())
+    return add_up(*connection.execute(query).one())
 
 
 def _booked(connection: Connection, wallet_id: str, from_ms: int, to_ms: int) -> Any:

@@ -16,14 +16,14 @@ from sqlalchemy.engine import RowMapping
 from jhub_tokens import burndown
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.chain import Entry, transaction_hash
-from jhub_tokens.ledger.records import LedgerError
-from jhub_tokens.units import GRAINS_MAX
 
-__all__ = ["OVERRUN", "PLAN_SOURCES", "OpenWallet", "new_id"]
+__all__ = ["OVERRUN", "PLAN_SOURCES", "STOP_SAID", "OpenWallet", "new_id"]
 
 #: Sources that the subscription makes; everything else is credited.
 PLAN_SOURCES = ("plan", "rollover")
 OVERRUN = "overrun"
+#: The time-left threshold below all others: the stop itself has been said.
+STOP_SAID = 0
 CREDIT_PRIORITY = 10  # what lapses by itself burns before what was paid for
 
 
@@ -105,7 +105,12 @@ class OpenWallet:
             for g in self.grants.values()
         )
         return burndown.Wallet(
-            self.row["settled_to_ms"], grants, meters, self.renewals, self.row["debt_grains"]
+            self.row["settled_to_ms"],
+            grants,
+            meters,
+            self.renewals,
+            self.row["debt_grains"],
+            self.deducts_overrun,
         )
 
     def projected(self) -> burndown.Wallet:
@@ -224,7 +229,12 @@ class OpenWallet:
         self.row["period_n"] += 1
         self.row["allotment_grains"] = renewal.allotment
         self.row["percent_noticed"] = 0
-        self.row["time_noticed_ms"] = None
+        self.forget_warnings()
+
+    def forget_warnings(self) -> None:
+        """Let time-left warnings come anew; that a stop was said stays, for its orders stand."""
+        if self.row["time_noticed_ms"] != STOP_SAID:
+            self.row["time_noticed_ms"] = None
 
     # --- posting --------------------------------------------------------------------------
 
@@ -279,13 +289,7 @@ class OpenWallet:
         actor: str = "",
         reason: str = "",
     ) -> str:
-        """Append a transaction and apply its entries to the grants; return its id.
-
-        Raises
-        ------
-        LedgerError
-            If the wallet would hold more than the books can carry (code ``too_much``).
-        """
+        """Append a transaction and apply its entries to the grants; return its id."""
         assert sum(e.amount for e in entries) == 0, f"{kind}: entries do not sum to zero"
         change = 0
         for entry in entries:
@@ -295,10 +299,6 @@ class OpenWallet:
             grant["remaining_grains"] += entry.amount
             assert grant["remaining_grains"] >= 0, f"{kind}: grant {entry.grant_id} below nothing"
             change += entry.amount
-        if change > 0 and sum(g["remaining_grains"] for g in self.grants.values()) > GRAINS_MAX:
-            raise LedgerError(
-                "too_much", "The wallet would hold more than 2,500,000,000 tokens.", "tokens"
-            )
         transaction_id = new_id()
         number = self.row["transactions_count"] + 1
         previous_hash = self.row["head_hash"]
@@ -374,6 +374,10 @@ class OpenWallet:
     def effect(self, table: Any, row: dict[str, Any]) -> None:
         """Have a notice or stop order written with this operation, after what it refers to."""
         self._effects.append((table, row))
+
+    def effects_on(self, table: Any, column: str) -> set[Any]:
+        """Return the values of a column in the rows that wait to be written to `table`."""
+        return {row[column] for effected, row in self._effects if effected is table}
 
     def save(self) -> None:
         """Write everything that changed, in one batch for each table."""

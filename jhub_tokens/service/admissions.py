@@ -109,6 +109,7 @@ def _admit(ledger: Ledger, catalogue: Catalogue, request: AdmitRequest) -> Admis
             profile=wanted,
             image=request.image,
             gpu_model=request.gpu_model,
+            hub=request.hub,
         )
     except NotAdmitted as refused:
         situation = situation_of(ledger, catalogue, member.member_id)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from jhub_tokens.wire.base import Amount, Identity, Key, Wire
+from jhub_tokens.wire.base import Amount, Identity, Key, Name, Wire
 from jhub_tokens.wire.standing import Standing
 
 __all__ = [
@@ -110,6 +110,7 @@ class Offers(Wire):
 class AdmitRequest(Wire):
     """Ask to start a server; the key makes a retry harmless."""
 
+    hub: Name = "hub"
     member: Identity
     server_name: Annotated[str, StringConstraints(max_length=255)] = ""
     start_key: Key

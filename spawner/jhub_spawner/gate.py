@@ -140,6 +140,7 @@ class TokenGate(HasTraits):
         hub.agent.begun(run)
         assert run.start_key is not None
         request = wire.AdmitRequest(
+            hub=hub.settings.hub_name,
             member=run.member,
             server_name=run.server_name,
             start_key=run.start_key,

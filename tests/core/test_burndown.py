@@ -45,7 +45,8 @@ def wallets(draw):
         )
         for index, (start, end) in enumerate(pairwise([*starts, END_MS + 10]))
     )
-    return Wallet(0, grants, tuple(meters), renewals, debt=draw(st.sampled_from([0, 0, 40])))
+    debt, deducts = draw(st.sampled_from([0, 0, 40])), draw(st.booleans())
+    return Wallet(0, grants, tuple(meters), renewals, debt, deducts)
 
 
 class Reference:
@@ -120,6 +121,7 @@ class Reference:
                 owed -= part
         if owed:
             self.unpaid_at.append(now)
+            self.debt += owed if self.wallet.deducts else 0
             self.add(meter.session_id, None, owed)
 
     def add(self, session_id, grant_id, amount):

@@ -132,6 +132,7 @@ class Hub:
 
     def restart(self):
         """As after kill -9: what was not told yet is forgotten."""
+        self.name = "hub"
         self.epoch = uuid.uuid4().hex
         self.sequence = 0
         self.ended = {}
@@ -158,7 +159,7 @@ class Hub:
         ]
         self.sequence += 1
         facts = {"servers": servers, "ended": ended, **changes}
-        return Snapshot(epoch=self.epoch, sequence=self.sequence, **facts)
+        return Snapshot(hub=self.name, epoch=self.epoch, sequence=self.sequence, **facts)
 
     def tell(self, **changes):
         report = self.ledger.observe(self.snapshot(**changes))
@@ -170,7 +171,12 @@ class Hub:
         """Admit a start and begin it; returns its start key."""
         key = f"start-{uuid.uuid4().hex}"
         self.ledger.admit(
-            member.member_id, server_name=name, start_key=key, profile=profile, **choice
+            member.member_id,
+            server_name=name,
+            start_key=key,
+            profile=profile,
+            hub=self.name,
+            **choice,
         )
         self.servers[key] = [identity, name, None]
         return key

@@ -2,10 +2,13 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import text
 
 from jhub_tokens.ledger import LedgerError, NotAdmitted
+from jhub_tokens.ledger.store import Store, open_engine
 from jhub_tokens.units import GRAINS_PER_TOKEN
 from jhub_tokens.wire import EndSeen, ServerSeen
 
@@ -365,6 +368,93 @@ def test_a_server_without_a_session_is_metered_from_when_it_is_seen(world):
     assert world.tokens(member) == 99
     gpu = server.model_copy(update={"server_name": "b", "profile": "gpu"})
     assert {s.profile for s in world.hub.tell(servers=[server, gpu]).sessions} == {"cpu", "gpu"}
+
+
+def test_a_server_with_a_spent_key_is_one_adopted_session(world):
+    member, identity = world.join()
+    key = world.hub.run(member, identity)
+    server = world.hub.servers.pop(key)
+    world.clock.advance_ms(10_000)
+    world.hub.tell()  # one snapshot lacked it: ended at its last proof of life
+    world.hub.servers[key] = server
+    sessions = set()
+    for _ in range(4):
+        world.clock.advance_ms(HOUR_MS)
+        sessions |= {s.session_id for s in world.hub.tell().sessions}
+    assert len(sessions) == 1
+    assert world.tokens(member) == 97
+
+
+def test_hubs_that_share_the_books_have_names(world):
+    member, identity = world.join()
+    world.hub.name = "east"
+    key = world.hub.run(member, identity)
+    world.pass_time(HOUR_MS, step_ms=10 * MINUTE_MS)
+    assert world.tokens(member) == 99
+    world.hub.end(key)
+
+
+def test_a_frozen_members_adopted_server_is_stopped(world):
+    member, identity = world.join()
+    world.ledger.set_frozen(member.member_id, frozen=True, actor="admin", reason="unpaid")
+    world.hub.tell(servers=[ServerSeen(member=identity, ready_age_ms=0, alive_age_ms=0)])
+    (order,) = world.ledger.standing_stops()
+    assert order.reason == "frozen"
+
+
+def test_a_freeze_outlasts_a_top_up(world):
+    member, identity = world.join("smith")
+    world.hub.run(member, identity)
+    world.clock.set_ms(world.ledger.wallet_view(member.member_id).dry_at_ms)
+    world.hub.tell()
+    world.ledger.advance_due()
+    world.ledger.set_frozen(member.member_id, frozen=True, actor="admin", reason="unpaid")
+    world.give(member, 5)
+    (order,) = world.ledger.standing_stops()
+    assert order.reason == "frozen"
+
+
+@pytest.mark.parametrize("step_ms", [3_000, 60_000])
+def test_a_clock_that_steps_back_charges_nothing_wrong(world, step_ms):
+    member, identity = world.join()
+    world.give(member, 1)
+    world.clock.advance_ms(-step_ms)
+    key = world.hub.run(member, identity)
+    world.clock.advance_ms(10_000)
+    world.hub.end(key)
+    assert world.balance(member) >= 101 * GRAINS_PER_TOKEN - 10_000 * 1_000
+    world.clock.advance_ms(2 * step_ms)
+    world.hub.tell()
+
+
+def test_one_wallets_trouble_is_not_everybodys(world):
+    broken, identity = world.join()
+    sound, other = world.join("b")
+    keys = [world.hub.run(broken, identity), world.hub.run(sound, other)]
+    world.clock.advance_ms(HOUR_MS)
+    for key in keys:
+        world.hub.stop(key)
+    with spoiled_terms(world, broken):
+        report = world.hub.tell()
+        assert report.ended == (keys[1],), "the broken one's end is told again"
+        assert world.tokens(sound) == 99
+        world.ledger.advance_due()
+    assert world.hub.tell().ended == (keys[0],)
+    assert world.tokens(broken) == 99
+
+
+@contextmanager
+def spoiled_terms(world, member):
+    """A subscription that cannot be read, as after a repair by hand that went wrong."""
+    store = Store(open_engine(world.url))
+    change = "UPDATE subscriptions SET plan = :plan, zone = :zone WHERE member_id = :member"
+    for plan, zone in (("lapse", "Nowhere/Land"), ("lapse", "Europe/Berlin")):
+        with store.write() as connection:
+            values = {"plan": plan, "zone": zone, "member": member.member_id}
+            connection.execute(text(change), values)
+        if zone == "Nowhere/Land":
+            yield
+    store.close()
 
 
 def test_a_server_that_lives_on_after_its_end_was_booked_is_metered_again(world):

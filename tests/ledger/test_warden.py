@@ -243,6 +243,76 @@ def test_a_run_across_the_renewal_burns_both_months(world):
     assert used == [-10, -20]
 
 
+def test_a_renewal_that_waits_for_proof_of_life_is_booked_soon(world):
+    member, identity = world.join()
+    end = world.ledger.periods(member.member_id)[0][1]
+    world.clock.set_ms(end - 4 * HOUR_MS)
+    world.hub.run(member, identity, "gpu")
+    world.clock.set_ms(end - 20_000)
+    world.hub.tell()
+    world.clock.set_ms(end)
+    deadline_ms = world.ledger.advance_due().next_deadline_ms  # the last proof is 20 s old
+    assert deadline_ms <= end + 5_000
+    demoted = identity.model_copy(update={"name": "smith"})
+    world.ledger.ensure_member(demoted)  # must not change the renewal that is due
+    world.clock.set_ms(deadline_ms)
+    world.hub.tell()
+    world.ledger.advance_due()
+    assert world.ledger.wallet_view(member.member_id).allotment_grains == 100 * GRAINS_PER_TOKEN
+    assert world.ledger.member(member.member_id).plan == "lapse"
+
+
+def test_a_renewal_revokes_the_stop_of_a_dry_wallet(world):
+    member, identity = world.join("smith")
+    end = world.ledger.periods(member.member_id)[0][1]
+    world.clock.set_ms(end - 2 * HOUR_MS - MINUTE_MS)
+    world.hub.run(member, identity)  # dry a minute before the new tokens come
+    world.clock.set_ms(end - MINUTE_MS)
+    world.hub.tell()
+    world.ledger.advance_due()
+    assert len(world.ledger.standing_stops()) == 1
+    world.clock.set_ms(end + 1000)
+    world.hub.tell()
+    world.ledger.advance_due()
+    assert world.ledger.standing_stops() == ()
+
+
+def test_overrun_across_a_renewal_is_deducted_from_that_renewal(make_world):
+    world = make_world(overrun="deduct")
+    member, identity = world.join("smith")
+    end = world.ledger.periods(member.member_id)[0][1]
+    world.clock.set_ms(end - 3 * HOUR_MS)
+    key = world.hub.run(member, identity)
+    world.clock.set_ms(end + HOUR_MS // 2)
+    world.hub.end(key)
+    assert world.tokens(member) == 0.5  # 2, less 1 of overrun, less half an hour
+
+
+def test_a_huge_plan_renews_like_any_other(world):
+    plans = dict(world.catalogue.plans)
+    plans["lapse"] = plans["lapse"].model_copy(update={"allotment_mtok": 2_000_000_000_000})
+    world.catalogue = world.catalogue.model_copy(update={"plans": plans})
+    member, _ = world.join()
+    for _ in range(3):
+        world.clock.set_ms(world.ledger.periods(member.member_id)[0][1])
+        world.hub.tell()
+        world.ledger.advance_due()
+        assert world.tokens(member) == 2_000_000_000
+        period = world.ledger.periods(member.member_id)[0]
+        assert world.ledger.statement(member.member_id, *period).opening_grains == 0
+
+
+def test_renewals_left_for_the_next_pass_are_due_at_once(world):
+    members = [world.join(f"m{n}")[0] for n in range(5)]
+    world.clock.set_ms(world.ledger.periods(members[0].member_id)[0][1])
+    world.hub.tell()
+    for left in (3, 1):
+        report = world.ledger.advance_due(limit=2)
+        assert report.wallets == 2
+        assert report.next_deadline_ms <= world.clock.now_ms(), f"{left} are left"
+    assert world.ledger.advance_due(limit=2).next_deadline_ms > world.clock.now_ms()
+
+
 def test_a_wallet_idle_for_years_renews_when_it_is_needed(world):
     member, identity = world.join()
     world.clock.advance_ms(3 * 365 * 24 * HOUR_MS)
@@ -281,6 +351,9 @@ def test_a_plan_that_left_the_catalogue_keeps_its_terms(world):
     member, _ = world.join("rolf")
     plans = {k: v for k, v in world.catalogue.plans.items() if k != "roll"}
     world.catalogue = world.catalogue.model_copy(update={"plans": plans, "assign": ()})
+    world.ledger.admit(member.member_id, server_name="", start_key="key-12345", profile="gpu")
+    world.clock.advance_ms(10_000)
+    world.hub.tell()
     world.clock.set_ms(world.ledger.periods(member.member_id)[0][1])
     world.hub.tell()
     world.ledger.advance_due()
