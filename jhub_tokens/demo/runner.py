@@ -90,12 +90,16 @@ class DemoHub:
 
     def service_problem(self) -> str | None:
         """Return why the token service cannot work, or None if it can."""
-        status, body = self._get("/services/tokens/healthz")
+        path = "/services/tokens/healthz"
+        status, _ = self._get(path)
         if status == 200:
             return None
+        # Through the proxy it does not say why.
+        _, body = self._get(path, f"http://127.0.0.1:{self._settings['service_port']}")
         with contextlib.suppress(ValueError, AttributeError):
             told = json.loads(body)
-            return " ".join(str(told.get(key) or "") for key in ("message", "remedy")).strip()
+            said = " ".join(str(told.get(key) or "") for key in ("message", "remedy")).strip()
+            return said or "it does not say why"
         return "it does not answer yet"
 
     def _environment(self) -> dict[str, str]:

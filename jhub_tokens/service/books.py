@@ -17,7 +17,7 @@ import structlog
 from jhub_tokens.catalogue import Catalogue, CatalogueError, load_catalogue
 from jhub_tokens.clock import Clock
 from jhub_tokens.ledger import DatabaseProblem, Ledger, open_ledger
-from jhub_tokens.service.errors import Unavailable, without_passwords
+from jhub_tokens.service.errors import Unavailable, url_without_passwords
 from jhub_tokens.service.executors import Workers
 from jhub_tokens.service.process import DatabaseLock
 from jhub_tokens.service.settings import Settings
@@ -121,7 +121,9 @@ class Books:
         self._clock = clock
         self._workers = workers
         self._ledger: Ledger | None = None
-        self._problem = Unavailable("The token service is starting.", remedy="Try again shortly.")
+        self._problem = Unavailable(
+            "The token service is starting.", remedy="Try again shortly.", public=True
+        )
         self._on_change: list[Callable[[], None]] = []
         path = settings.sqlite_path
         self._lock = DatabaseLock(path) if path else None
@@ -199,14 +201,14 @@ class Books:
                 )
             )
             return False
-        log.info("books are open", database=without_passwords(self._settings.database_url))
+        log.info("books are open", database=url_without_passwords(self._settings.database_url))
         self._tell()
         return True
 
     def close(self) -> None:
         """Close the ledger and give the lock back."""
         ledger, self._ledger = self._ledger, None
-        self._problem = Unavailable("The token service is stopping.")
+        self._problem = Unavailable("The token service is stopping.", public=True)
         if ledger is not None:
             ledger.close()
         if self._lock is not None:

@@ -15,7 +15,8 @@ from http import HTTPStatus
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tornado.web import HTTPError
 
 from jhub_tokens.ledger import DatabaseProblem
@@ -23,7 +24,14 @@ from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.units import AmountError
 from jhub_tokens.wire import ErrorBody, Refusal
 
-__all__ = ["Problem", "Unavailable", "invalid", "problem_from", "without_passwords"]
+__all__ = [
+    "Problem",
+    "Unavailable",
+    "invalid",
+    "problem_from",
+    "url_without_passwords",
+    "without_passwords",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +43,9 @@ _STATUS_OF_LEDGER_CODE = {
     "insufficient": 409,
     "busy": 503,
 }
-_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
+#: Rather too much than too little: a password may hold slashes, colons and further @.
+_PASSWORD = re.compile(r"(://[^/@:\s]*):\S*@")
+_PASSWORD_KEY = re.compile(r"((?:password|passwd|pwd)\s*=\s*)('[^']*'|[^\s&]+)", re.IGNORECASE)
 
 
 class Problem(Exception):
@@ -90,11 +100,26 @@ class Problem(Exception):
             refusal=self.refusal,
         )
 
+    def for_anybody(self) -> Problem:
+        """Return what those may read who do not run this service."""
+        return self
+
 
 class Unavailable(Problem):
-    """The books or the catalogue cannot be used right now; trying again later may help."""
+    """The books or the catalogue cannot be used right now; trying again later may help.
 
-    def __init__(self, message: str, *, remedy: str = "", code: str = "unavailable") -> None:
+    Parameters
+    ----------
+    message, remedy, code
+        As of every problem.
+    public
+        Whether anybody may read the message; others name hosts, users, paths and processes.
+    """
+
+    def __init__(
+        self, message: str, *, remedy: str = "", code: str = "unavailable", public: bool = False
+    ) -> None:
+        self.public = public
         super().__init__(
             503,
             code,
@@ -103,10 +128,30 @@ class Unavailable(Problem):
             headers={"Retry-After": "3"},
         )
 
+    def for_anybody(self) -> Problem:
+        """Return the same without the reason, unless anybody may read it."""
+        if self.public:
+            return self
+        return Unavailable(
+            "The token service cannot open its books right now.",
+            remedy="Try again in a minute. If it stays like this, tell the operator of this hub.",
+            code=self.code,
+            public=True,
+        )
+
 
 def without_passwords(text: str) -> str:
-    """Return `text` with the passwords of URLs masked."""
-    return _PASSWORD.sub(r"\1:***@", text)
+    """Return `text` with the passwords of URLs, and of keys named so, masked."""
+    return _PASSWORD_KEY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
+
+
+def url_without_passwords(url: str) -> str:
+    """Return a database URL with its passwords masked, wherever SQLAlchemy finds them."""
+    try:
+        shown = make_url(url).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        shown = url
+    return without_passwords(shown)
 
 
 def invalid(field: str, message: str) -> Problem:
@@ -127,12 +172,15 @@ def problem_from(error: BaseException) -> Problem:
         case AmountError():
             return invalid("tokens", str(error))
         case DatabaseProblem():
+            # Members are not told: see `Unavailable.for_anybody`.
+            log.error("database failed", error=without_passwords(error.message))
             return Unavailable(error.message, remedy=error.remedy)
         case SQLAlchemyError():
             log.error("database failed", error=without_passwords(str(error.__cause__ or error)))
             return Unavailable(
                 "The books cannot be reached right now.",
                 remedy="Try again in a moment; if it stays, tell your administrator.",
+                public=True,
             )
         case json.JSONDecodeError():
             return Problem(
@@ -176,6 +224,7 @@ def _http(error: HTTPError) -> Problem:
             "The hub cannot be asked who you are right now.",
             remedy="Try again in a moment.",
             code="hub_unavailable",
+            public=True,
         )
     code = {
         400: "bad_request",

@@ -229,11 +229,11 @@ async def set_frozen(
 
 
 async def _created(service: Service, name: str) -> str:
-    """Ask the hub when its user `name` was created: narrow tokens do not tell."""
+    """Ask the hub when its user `name` was created: narrow tokens do not tell.
+
+    Asked each time: a name may belong to another user a moment later.
+    """
     auth = service.hub_auth
-    key = f"created:{name}"
-    if key in auth.cache:
-        return str(auth.cache[key])
     try:
         # The client's own request method knows the hub's address, token and certificates.
         user = await auth._api_request(
@@ -249,7 +249,6 @@ async def _created(service: Service, name: str) -> str:
             remedy="Use a token that also has the scope read:users!user, or let the operator "
             "give this service the scope read:users.",
         )
-    auth.cache[key] = user["created"]
     return str(user["created"])
 
 

@@ -62,7 +62,7 @@ class NoticesSeen(_Model):
 
 
 class Health(_Model):
-    """Whether the service can do its work, and why not."""
+    """Whether the service can do its work; why not is for those who run it."""
 
     status: Literal["ok", "degraded", "unavailable"]
     message: str = ""

@@ -48,7 +48,8 @@ class Settings:
     oauth_client_id
         The service's OAuth client id.
     exit_with_parent
-        Whether to exit when the process that started this one is gone (a managed service).
+        Whether to exit when the process that started this one is gone; the hub asks for it in
+        the environment of a service that it manages.
     open_metrics
         Whether ``/metrics`` may be read without signing in.
     """
@@ -160,12 +161,7 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None
         service_name=name,
         hub_api_url=env.get("JUPYTERHUB_API_URL") or f"http://127.0.0.1:8081{hub_prefix}api",
         oauth_client_id=env.get("JUPYTERHUB_CLIENT_ID") or f"service-{name}",
-        exit_with_parent=_flag(
-            # Hub and operator alike set the URL for a managed service only.
-            env,
-            "JHUB_TOKENS_EXIT_WITH_PARENT",
-            default=bool(env.get("JUPYTERHUB_SERVICE_URL")),
-        ),
+        exit_with_parent=_flag(env, "JHUB_TOKENS_EXIT_WITH_PARENT", default=False),
         open_metrics=_flag(env, "JHUB_TOKENS_OPEN_METRICS", default=False),
         log_format=_choice(
             pick("log_format", "JHUB_TOKENS_LOG_FORMAT") or "console",

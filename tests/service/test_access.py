@@ -185,13 +185,24 @@ async def test_a_revoked_token_moves_no_money(
 
 
 async def test_a_new_user_of_an_old_name_sees_nothing_of_the_old_books(
-    story: Story, hub: StubHub, ada: User, api: Callable[..., Api], browser: Callable[..., Browser]
+    story: Story,
+    hub: StubHub,
+    ada: User,
+    grace: User,
+    api: Callable[..., Api],
+    browser: Callable[..., Browser],
 ) -> None:
     old = await story.join(ada)
-    ada.created, ada.hub_user_id = "2026-11-24T08:59:00.000000Z", 77
     narrow = api(hub.add_token(ada, f"{READ}!user=ada"))
+    others = api(hub.add_token(grace, f"{READ}!user=ada"))
+    # What is known of the old user must not be taken for the new one's.
+    assert (await narrow.get("api/v1/members/me")).status_code == 200
+    assert (await others.get(f"api/v1/members/{old}")).status_code == 200
+    ada.created, ada.hub_user_id = "2026-11-24T08:59:00.000000Z", 77
+    assert (await others.get(f"api/v1/members/{old}")).status_code == 403
+    fresh = api(hub.add_token(ada, f"{READ}!user=ada"))
     for path in ("api/v1/members/me", f"api/v1/members/{old}", f"api/v1/members/{old}/statement"):
-        answer = await narrow.get(path)
+        answer = await fresh.get(path)
         assert answer.status_code in (403, 404), path
     page = await browser(ada).sign_in()
     assert page.status_code == 404

@@ -167,7 +167,7 @@ def test_it_dies_with_the_hub_that_started_it(folder: Path) -> None:
     )
     hub = subprocess.Popen(
         [sys.executable, "-c", hub_in_small],
-        env=environment(folder, port),
+        env=environment(folder, port, JHUB_TOKENS_EXIT_WITH_PARENT="1"),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -190,7 +190,7 @@ def test_it_dies_with_the_hub_that_started_it(folder: Path) -> None:
 
 def test_a_service_that_the_hub_does_not_manage_stays(folder: Path) -> None:
     port = free_port()
-    env = environment(folder, port, JHUB_TOKENS_EXIT_WITH_PARENT="0")
+    env = environment(folder, port)
     starter = subprocess.run(
         [
             sys.executable,

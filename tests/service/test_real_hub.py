@@ -53,6 +53,7 @@ c.JupyterHub.services = [
         "environment": {
             "JHUB_TOKENS_CATALOGUE": "catalogue.yaml",
             "JHUB_TOKENS_DATABASE": "tokens.sqlite",
+            "JHUB_TOKENS_EXIT_WITH_PARENT": "1",
             "PYTHONPATH": os.environ["PYTHONPATH"],
         },
         "oauth_no_confirm": True,
@@ -150,7 +151,16 @@ def test_the_whole_way_through_a_real_hub(hub: Hub) -> None:
     ada = hub.sign_in("ada")
     closed = ada.get("/services/tokens/")
     assert closed.status_code == 503
-    assert "catalogue.yaml:16" in closed.text and "Logout" in closed.text
+    assert "cannot open its books" in closed.text and "Logout" in closed.text
+    assert "catalogue.yaml" not in closed.text, "members are not told of the machine"
+    admin = hub.sign_in("admin")
+    assert "catalogue.yaml:16" in admin.get("/services/tokens/").text
+    health = f"{hub.url}/services/tokens/healthz"
+    stranger = httpx.get(health)
+    assert stranger.status_code == 503
+    assert "catalogue.yaml" not in stranger.text, "on loopback, but through the proxy"
+    monitor = httpx.get(health, headers={"Authorization": f"token {TOKEN}"})
+    assert "catalogue.yaml:16" in monitor.json()["message"]
     assert hub.log().count("service is unavailable") == 1, "said once, not every few seconds"
 
     (hub.folder / "catalogue.yaml").write_text(CATALOGUE)
@@ -158,7 +168,6 @@ def test_the_whole_way_through_a_real_hub(hub: Hub) -> None:
         lambda: httpx.get(f"{hub.url}/services/tokens/healthz").status_code == 200,
         "the corrected catalogue is used",
     )
-    admin = hub.sign_in("admin")
     side = httpx.Client(
         base_url=f"{hub.url}/services/tokens/api/v1/",
         headers={"Authorization": f"token {TOKEN}"},

@@ -36,7 +36,14 @@ def test_a_hubs_environment_is_enough() -> None:
     assert settings.base_url == "/base/services/credits/"
     assert settings.hub_url == "https://hub.example.org/base/hub/"
     assert settings.oauth_client_id == "service-credits"
-    assert settings.exit_with_parent, "a hub that manages a service tells its URL"
+
+
+def test_it_outlives_its_starter_unless_told_otherwise() -> None:
+    url = "http://127.0.0.1:4567"
+    name = "JHUB_TOKENS_EXIT_WITH_PARENT"
+    assert not read(JUPYTERHUB_SERVICE_URL=url).exit_with_parent, "this says where to listen only"
+    assert not read(JUPYTERHUB_SERVICE_URL=url, **{name: "0"}).exit_with_parent
+    assert read(JUPYTERHUB_SERVICE_URL=url, **{name: "1"}).exit_with_parent
 
 
 def test_without_a_hub() -> None:

@@ -9,7 +9,7 @@ import pytest
 from jhub_tokens.catalogue import Catalogue, parse_catalogue
 from jhub_tokens.ledger import NoticeRecord
 from jhub_tokens.service import texts
-from jhub_tokens.service.errors import without_passwords
+from jhub_tokens.service.errors import url_without_passwords, without_passwords
 from tests.service.conftest import CATALOGUE
 
 BERLIN = "Europe/Berlin"
@@ -101,7 +101,31 @@ def test_every_notice_has_a_text(
     assert texts.notice_severity(kind) in ("info", "warning", "danger")
 
 
-def test_passwords_are_masked() -> None:
-    text = "cannot reach postgresql+psycopg://tokens:s3cret@db:5432/tokens"
-    masked = "cannot reach postgresql+psycopg://tokens:***@db:5432/tokens"
-    assert without_passwords(text) == masked
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("postgresql+psycopg://u:s3cret@h:5432/db", "postgresql+psycopg://u:***@h:5432/db"),
+        ("postgresql+psycopg://u:s3/cret@h/db", "postgresql+psycopg://u:***@h/db"),
+        ("postgresql+psycopg://u:s3@cret@h/db", "postgresql+psycopg://u:***@h/db"),
+        (
+            "postgresql+psycopg://h/db?user=u&password=s3cret",
+            "postgresql+psycopg://h/db?user=u&password=***",
+        ),
+        (
+            "postgresql+psycopg://h/db?sslpassword=s3cret&user=u",
+            "postgresql+psycopg://h/db?sslpassword=***&user=u",
+        ),
+        ("sqlite:////srv/tokens/books.sqlite", "sqlite:////srv/tokens/books.sqlite"),
+    ],
+)
+def test_passwords_are_masked(url: str, masked: str) -> None:
+    assert without_passwords(f"cannot reach {url} today") == f"cannot reach {masked} today"
+    shown = url_without_passwords(url)  # SQLAlchemy sorts the keys
+    assert "cret" not in shown
+    assert sorted(shown) == sorted(masked)
+
+
+def test_passwords_are_masked_however_they_are_written() -> None:
+    assert url_without_passwords("postgresql://h/db?pass%77ord=s3cret").endswith("password=***")
+    assert url_without_passwords("no URL, password=s3cret") == "no URL, password=***"
+    assert without_passwords("host=h password='s3 cret' user=u") == "host=h password=*** user=u"

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from jhub_tokens import __version__
 from jhub_tokens.clock import ManualClock
 from jhub_tokens.service.serve import RunningService, start
 from jhub_tokens.service.settings import Settings
@@ -42,7 +44,7 @@ async def started(clock: ManualClock) -> AsyncIterator[Start]:
 
 
 async def assert_closed(running: RunningService, hub: StubHub, *words: str) -> None:
-    """Every kind of route answers 503 with the reason and the remedy."""
+    """Every kind of route answers 503: with the reason to those who run it, else without."""
     await until(
         lambda: all(word in str(running.service.books.problem) for word in words),
         f"{words} in {running.service.books.problem}",
@@ -57,8 +59,9 @@ async def assert_closed(running: RunningService, hub: StubHub, *words: str) -> N
             await side.get("healthz"),
         ]
         assert (await side.get("metrics")).status_code == 200
-    async with Api(running, hub.add_token(ada, "custom:jhub-tokens:read!user=ada")) as own:
-        answers.append(await own.get("api/v1/members/me"))
+    boss = hub.users.get("boss") or hub.add_user("boss", admin=True)
+    async with Api(running, hub.add_token(boss, "admin:users")) as all_powers:
+        answers.append(await all_powers.get("api/v1/members"))
     for answer in answers:
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]
@@ -66,13 +69,26 @@ async def assert_closed(running: RunningService, hub: StubHub, *words: str) -> N
             assert word in answer.json()["message"]
         assert answer.json()["remedy"]
         assert answer.json().get("code", "unavailable") == "unavailable"
+    async with Api(running, hub.add_token(ada, "custom:jhub-tokens:read!user=ada")) as own:
+        answer = await own.get("api/v1/members/me")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert answer.headers["Retry-After"]
+    assert "cannot open its books" in answer.json()["message"]
+    assert "tell the operator" in answer.json()["remedy"]
+    assert not any(word in answer.text for word in words), "members are not told of the machine"
     browser = Browser(running, hub, ada)
     # A hub takes a 503 of the first page for a service that failed to start, and exits.
     assert (await browser.get("")).status_code == 302
     page = await browser.sign_in()
     assert page.status_code == 503
+    assert "cannot open its books" in page.text and "Logout" in page.text
+    assert not any(word in page.text for word in words)
+    await browser.client.aclose()
+    browser = Browser(running, hub, boss)
+    page = await browser.sign_in()
+    assert page.status_code == 503
     assert all(word in page.text for word in words)
-    assert "Traceback" not in page.text and "Logout" in page.text
+    assert "Traceback" not in page.text
     await browser.client.aclose()
 
 
@@ -117,6 +133,81 @@ async def test_a_database_url_that_makes_no_sense(
     await assert_closed(running, hub, "mysql")
 
 
+#: who asks for the health → whether they are told why.
+ASKING = {
+    "on loopback": True,
+    "through a proxy": False,
+    "through a proxy, with another header": False,
+    "with an unknown token": False,
+    "with the hub side's token": True,
+    "a member": False,
+    "a monitor": True,
+    "staff": True,
+    "an admin's token": True,
+    "an admin's browser": True,
+    "a member's browser": False,
+}
+
+
+async def ask_health(who: str, running: RunningService, hub: StubHub) -> httpx.Response:
+    ada, boss = hub.add_user("ada"), hub.add_user("boss", admin=True)
+    proxied = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http"}
+    token = None
+    match who:
+        case "on loopback":
+            proxied = {}
+        case "through a proxy, with another header":
+            proxied = {"Forwarded": "for=127.0.0.1"}
+        case "with an unknown token":
+            token = "made-up"
+        case "with the hub side's token":
+            token = SERVICE_TOKEN
+        case "a member":
+            token = hub.add_token(ada, "custom:jhub-tokens:read!user=ada")
+        case "a monitor":
+            token = hub.add_token(User("monitor", 0, "", kind="service"), "read:metrics")
+        case "staff":
+            token = hub.add_token(ada, "custom:jhub-tokens:read")
+        case "an admin's token":
+            token = hub.add_token(boss, "admin:users")
+        case "an admin's browser" | "a member's browser":
+            browser = Browser(running, hub, boss if "admin" in who else ada)
+            await browser.sign_in()
+            answer = await browser.get("healthz", headers=proxied)
+            await browser.client.aclose()
+            return answer
+    async with Api(running, token) as client:
+        return await client.get("healthz", headers=proxied)
+
+
+@pytest.mark.parametrize("who", ASKING)
+async def test_health_says_why_to_those_who_run_it(
+    who: str, settings: Settings, started: Start, hub: StubHub, catalogue_path: Path
+) -> None:
+    catalogue_path.write_text("plans: [")
+    running = await started(settings)
+    await until(lambda: "catalogue.yaml" in str(running.service.books.problem), "it was tried")
+    answer = await ask_health(who, running, hub)
+    health = answer.json()
+    assert (answer.status_code, health["status"]) == (503, "unavailable")
+    assert health["version"] == __version__
+    assert ("catalogue.yaml" in health["message"]) == ASKING[who]
+    assert bool(health["remedy"]) == ASKING[who]
+    assert ASKING[who] or "catalogue.yaml" not in answer.text
+
+
+@pytest.mark.parametrize("who", ASKING)
+async def test_health_tells_of_a_broken_edit_to_those_who_run_it(
+    who: str, running: RunningService, hub: StubHub, catalogue_path: Path
+) -> None:
+    catalogue_path.write_text("plans: [")
+    await until(lambda: running.service.books.source.problem, "the mistake is found")
+    answer = await ask_health(who, running, hub)
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert ("catalogue.yaml" in answer.json()["catalogue_problem"]) == ASKING[who]
+    assert ASKING[who] or "catalogue.yaml" not in answer.text
+
+
 async def test_two_services_on_one_database(
     settings: Settings, started: Start, hub: StubHub, running: RunningService
 ) -> None:
@@ -142,7 +233,7 @@ async def test_a_broken_edit_keeps_the_last_good_catalogue(
 
 
 async def test_a_database_that_fails_while_running(
-    running: RunningService, story: Story, ada: User, settings: Settings
+    running: RunningService, story: Story, hub: StubHub, ada: User, settings: Settings
 ) -> None:
     await story.join(ada)
     path = settings.sqlite_path
@@ -154,6 +245,12 @@ async def test_a_database_that_fails_while_running(
             assert answer.status_code == 503
             assert answer.json()["code"] == "unavailable"
             assert "Traceback" not in answer.text
+            assert "members" in answer.json()["message"], "the hub's log may say which table"
+            token = hub.add_token(ada, "custom:jhub-tokens:read!user=ada")
+            async with Api(running, token) as own:
+                answer = await own.get("api/v1/members/me")
+            assert answer.status_code == 503
+            assert "cannot open its books" in answer.json()["message"]
         finally:
             other.execute("ALTER TABLE members_gone RENAME TO members")
     other.close()

@@ -126,6 +126,17 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # u
             raise Problem(403, "forbidden", f"{model['name']} may not use this service.")
         return Caller.from_model(model, "cookie")
 
+    def presents_service_token(self) -> bool:
+        """Tell whether the call comes with the token shared with the hub side."""
+        token = self.hub_auth.get_token(self, in_cookie=False)
+        return bool(token) and is_service_token(token, self.service.settings)
+
+    def may_read_reasons(self) -> bool:
+        """Tell whether the caller may read why the books are closed: those who run them may."""
+        if self.caller is not None:
+            return self.caller.may_read_metrics
+        return self.presents_service_token()
+
     async def recheck(self) -> Caller:
         """Ask the hub again who calls, past its cache: before money moves.
 
@@ -168,6 +179,8 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # u
         info = kwargs.get("exc_info")
         error = info[1] if info and info[1] else HTTPError(status_code)
         problem = problem_from(error)
+        if not self.may_read_reasons():
+            problem = problem.for_anybody()
         self.set_status(problem.status)
         for name, value in problem.headers.items():
             self.set_header(name, value)

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from jhub_tokens import __version__
-from jhub_tokens.service.auth import is_service_token
 from jhub_tokens.service.errors import Problem, problem_from
 from jhub_tokens.service.handlers.api import CHALLENGE
 from jhub_tokens.service.handlers.base import BaseHandler
 from jhub_tokens.service.models import Health
 
 __all__ = ["HealthHandler", "MetricsHandler", "OpenApiHandler"]
+
+
+#: What proxies add. The server takes the caller's address from some of them, so they come first.
+_PROXY_HEADERS = (
+    "Forwarded",
+    "Via",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Real-Ip",
+    "X-Scheme",
+)
 
 
 class _Plain(BaseHandler):
@@ -29,9 +42,13 @@ class HealthHandler(_Plain):
     """Whether the service can do its work."""
 
     async def get(self) -> None:
-        """Answer 200 if the books are open (perhaps with an old catalogue), else 503."""
+        """Answer 200 if the books are open (perhaps with an old catalogue), else 503.
+
+        Anybody learns that much; the reason names hosts, users and paths, so it is told on
+        this machine, and to those who may read the metrics.
+        """
         books = self.service.books
-        problem = books.problem
+        problem, catalogue_problem = books.problem, books.source.problem
         if problem is not None:
             health = Health(
                 status="unavailable",
@@ -43,12 +60,30 @@ class HealthHandler(_Plain):
             self.set_header("Retry-After", "3")
         else:
             health = Health(
-                status="degraded" if books.source.problem else "ok",
-                catalogue_problem=books.source.problem,
+                status="degraded" if catalogue_problem else "ok",
+                catalogue_problem=catalogue_problem,
                 version=__version__,
             )
+        # A healthy service asks nobody who calls.
+        if health.status != "ok" and not await self._is_for_operators():
+            health = Health(status=health.status, version=__version__)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(health.model_dump_json())
+
+    async def _is_for_operators(self) -> bool:
+        if self.presents_service_token() or self._is_on_this_machine():
+            return True
+        with contextlib.suppress(Problem):  # whoever it is, they learn the status
+            self.caller = await self.identify()
+        return self.may_read_reasons()
+
+    def _is_on_this_machine(self) -> bool:
+        if any(name in self.request.headers for name in _PROXY_HEADERS):
+            return False
+        try:
+            return ipaddress.ip_address(self.request.remote_ip or "").is_loopback
+        except ValueError:
+            return False
 
 
 class MetricsHandler(_Plain):
@@ -73,8 +108,7 @@ class MetricsHandler(_Plain):
     async def _authorise(self) -> None:
         if self.service.settings.open_metrics:
             return
-        token = self.hub_auth.get_token(self, in_cookie=False)
-        if token and is_service_token(token, self.service.settings):
+        if self.presents_service_token():
             return
         self.caller = await self.identify()
         if self.caller is None:
