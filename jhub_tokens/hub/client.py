@@ -17,7 +17,7 @@ __all__ = ["Refused", "ServiceUnavailable", "TokenServiceClient"]
 Body = TypeVar("Body", bound=BaseModel)
 
 #: A member never waits longer than this for the token service.
-MEMBER_TIMEOUT_S = 2.5
+MEMBER_TIMEOUT_S = 2.0
 #: Nobody waits for a snapshot, but a hung connection must not hold up the next one.
 SNAPSHOT_TIMEOUT_S = 15.0
 #: Added to a long poll's own wait before it counts as hung.

@@ -142,6 +142,8 @@ def configure(
         service["environment"] = {
             "JHUB_TOKENS_CATALOGUE": str(Path(catalogue or "").expanduser().absolute()),
             "JHUB_TOKENS_DATABASE": database_url or f"sqlite:///{directory / 'books.sqlite'}",
+            # A killed hub must not leave it behind on its port.
+            "JHUB_TOKENS_EXIT_WITH_PARENT": "1",
             **{k: v for k, v in os.environ.items() if k.startswith("JHUB_TOKENS_LOG_")},
             **(service_environment or {}),
         }
@@ -172,7 +174,7 @@ class _Additions:
             "name": f"jhub-tokens-{name}".lower(),
             "description": "Stop servers whose balance has run out",
             # read:users tells when a user was created, which narrow tokens do not.
-            "scopes": ["read:users", "read:servers", "delete:servers"],
+            "scopes": ["read:users", "delete:servers"],
             "services": [name],
         }
         self.member_scopes = [f"access:services!service={name}", f"{READ_SCOPE}!user"]
@@ -299,12 +301,16 @@ def _kept_token(directory: Path) -> str:
     """
     path = directory / "service-token"
     try:
-        if path.exists():
-            return path.read_text(encoding="ascii").strip()
+        if path.exists() and (kept := path.read_text(encoding="ascii").strip()):
+            return kept
         value = secrets.token_hex(32)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Written beside and renamed: a crash in between leaves no empty token behind.
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(value + "\n")
+        fresh.replace(path)
         return value
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(

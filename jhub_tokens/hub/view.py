@@ -38,7 +38,10 @@ class PageView:
         return runtime.current().settings.service_name
 
     async def standing(self, user: Any) -> wire.Standing | None:
-        """Return the standing of the hub user who looks at the page; None if it cannot be had."""
+        """Return a hub user's standing, None if it cannot be had.
+
+        Who may see it is for the page to say.
+        """
         hub = runtime.current()
         hub.agent.ensure_started()
         try:

@@ -30,7 +30,7 @@ class Browser:
         self.page = self.client.get(path)
         return self.page
 
-    def post_spawn(self, fields: dict[str, str]) -> httpx.Response:
-        self.form_xsrf = self.form_xsrf or self.xsrf(self.get("/hub/spawn").text)
-        self.page = self.client.post("/hub/spawn", params={"_xsrf": self.form_xsrf}, data=fields)
+    def post_spawn(self, fields: dict[str, str], path: str = "/hub/spawn") -> httpx.Response:
+        self.form_xsrf = self.form_xsrf or self.xsrf(self.get(path).text)
+        self.page = self.client.post(path, params={"_xsrf": self.form_xsrf}, data=fields)
         return self.page

@@ -129,7 +129,7 @@ c.JupyterHub.load_roles = [
         "services": ["tests"],
         "scopes": [
             "admin:users", "admin:servers", "access:services", "access:servers", "proxy",
-            "custom:jhub-tokens:read", "custom:jhub-tokens:grant",
+            "shares", "custom:jhub-tokens:read", "custom:jhub-tokens:grant",
         ],
     }},
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
 
 import psutil
@@ -70,9 +71,9 @@ def test_without_the_service_the_hub_goes_on_and_settles_afterwards(make_hub: Ma
     try:
         begun = time.monotonic()
         answer = hub.post_start("refused", {"profile": "cpu"})
+        assert time.monotonic() - begun < 3
         assert answer.status_code == 503
         assert "balance cannot be checked" in answer.json()["message"]
-        assert time.monotonic() - begun < 3.5
         assert "cannot be shown right now" in browser.get("/hub/home").text
         assert hub.sign_in("newcomer").page.status_code == 200
         stopping = time.time() * 1000
@@ -89,9 +90,13 @@ def test_without_the_service_the_hub_goes_on_and_settles_afterwards(make_hub: Ma
 
     hub.kill_service()
     begun = time.monotonic()
-    for _ in range(6):  # one more than consecutive_failure_limit
+    for _ in range(20):
         assert hub.post_start("refused", {"profile": "cpu"}).status_code == 503
-    assert time.monotonic() - begun < 6 * 3
+    assert time.monotonic() - begun < 20 * 3
+    for _ in range(20):
+        page = browser.post_spawn({"profile": "cpu"})
+        assert page.status_code == 503
+    assert "balance cannot be checked" in page.text
     stopping = time.time() * 1000
     hub.stop_server("killed")
     stopped = time.time() * 1000
@@ -160,6 +165,26 @@ def test_the_last_known_stop_time_holds_while_the_service_is_away(make_hub: Make
     finally:
         os.kill(hub.service().pid, signal.SIGCONT)
     hub.wait_no_session("brief-2", within_s=40)
+
+
+@pytest.mark.parametrize(
+    "database", ["mysql://nobody@127.0.0.1/none", "sqlite:///{directory}/newer.sqlite"]
+)
+def test_a_bad_database_does_not_stop_the_hub(make_hub: MakeHub, database: str) -> None:
+    hub = make_hub()
+    url = database.format(directory=hub.directory)
+    with sqlite3.connect(hub.directory / "newer.sqlite") as books:
+        books.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        books.execute("INSERT INTO alembic_version VALUES ('9999')")
+    hub.configure(before=f"configure_kwargs['database_url'] = {url!r}")
+    hub.start(ready=False)
+    eventually(lambda: hub.answers(), "the hub answers", within_s=60)
+    assert hub.api("POST", "users/early").status_code == 201
+    assert hub.post_start("early", {"profile": "cpu"}).status_code == 503
+    assert "Traceback" not in hub.log()
+    hub.configure()
+    hub.kill()
+    hub.start()  # its books are audited at the end like all others
 
 
 def test_a_bad_catalogue_does_not_stop_the_hub(make_hub: MakeHub) -> None:

@@ -43,6 +43,16 @@ def test_navigation_for_members_and_admins(hub: HubProcess) -> None:
     assert "jt-nav-balance" in missing.text
 
 
+def test_whoever_shares_a_server_shares_no_balance(hub: HubProcess) -> None:
+    owner, guest = hub.sign_in("page-owner"), hub.sign_in("page-guest")
+    shared = hub.api("POST", "shares/page-owner/", json={"user": "page-guest"})
+    assert shared.status_code == 200, shared.text
+    assert "Your balance:" in owner.get("/user/page-owner/").text
+    page = guest.get("/user/page-owner/")
+    assert "page-owner" in page.text
+    assert "Your balance:" not in page.text
+
+
 def test_sign_in_refuses_impossible_names_clearly(hub: HubProcess) -> None:
     for name, says in [("a/b", "slash"), ("x" * 201, "too long"), ("a\u200bb", "control")]:
         page = hub.sign_in(name).page

@@ -100,6 +100,11 @@ def test_too_many_servers_and_a_start_without_a_profile(hub: HubProcess) -> None
         response = hub.post_start("ref-limit", {"profile": "cpu"}, "second")
         assert response.status_code == 403, response.text
     assert "server" in response.json()["message"]
+    browser = hub.sign_in("ref-limit")
+    for _ in range(TIMES):
+        page = browser.post_spawn({"profile": "cpu"}, "/hub/spawn/ref-limit/second")
+        assert page.status_code == 403
+    assert "server" in shown(page)
     hub.stop_server("ref-limit")
     hub.add_user("pro-3")
     response = hub.post_start("pro-3", {})
@@ -117,6 +122,12 @@ def test_frozen(hub: HubProcess) -> None:
         response = hub.post_start("ref-frozen", {"profile": "cpu"})
         assert response.status_code == 403, response.text
     assert "frozen" in response.json()["message"]
+    browser = hub.sign_in("ref-frozen")
+    for _ in range(TIMES):
+        page = browser.post_spawn({"profile": "cpu"})
+        assert page.status_code == 403
+    assert "frozen" in shown(page)
+    hub.wait_ready()
 
 
 def test_a_hand_made_query_is_refused_too(hub: HubProcess) -> None:
