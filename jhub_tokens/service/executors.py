@@ -56,11 +56,15 @@ class Workers:
         try:
             future = asyncio.wrap_future(pool.submit(work, *args, **kwargs))
         except RuntimeError:  # the pool is closed: the service is stopping
-            raise Unavailable("The token service is stopping.") from None
+            raise _stopping() from None
         self.backlog += 1
         try:
             # Shielded: a caller who hangs up must not cancel a write that may be under way.
             return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if future.cancelled():  # dropped with the pool; the caller itself was not cancelled
+                raise _stopping() from None
+            raise
         finally:
             self.backlog -= 1
 
@@ -68,3 +72,7 @@ class Workers:
         """Wait for what runs, drop what waits."""
         self._writers.shutdown(wait=True, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("The token service is stopping.", public=True)
