@@ -216,8 +216,7 @@ class Books:
 
     def _open(self) -> Ledger:
         self.source.refresh()
-        catalogue = self.source.current  # raises with the reason if there is none
-        del catalogue
+        _ = self.source.current  # raises with the reason if there is none
         if self._lock is not None:
             self._lock.take()
         return open_ledger(self._settings.database_url, self._clock, lambda: self.source.current)

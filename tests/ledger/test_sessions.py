@@ -146,7 +146,7 @@ def test_thawing_revokes_the_stop_order(world):
 
 
 def test_the_same_start_key_is_one_session(world):
-    member, identity = world.join()
+    member, _ = world.join()
     choice = {"server_name": "", "start_key": "key-12345", "profile": "cpu"}
     first, _ = world.ledger.admit(member.member_id, **choice)
     again, _ = world.ledger.admit(member.member_id, **choice)
@@ -154,7 +154,6 @@ def test_the_same_start_key_is_one_session(world):
     with pytest.raises(LedgerError) as conflict:
         world.ledger.admit(member.member_id, **{**choice, "profile": "gpu"})
     assert conflict.value.code == "idempotency_conflict"
-    del identity
 
 
 def test_a_cancelled_start_refuses_its_delayed_admission(world):
