@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 from sqlalchemy.exc import DBAPIError
@@ -37,12 +36,11 @@ from jhub_tokens.ledger.records import (
     StopOrderRecord,
     WalletView,
 )
+from jhub_tokens.ledger.runner import Runner
 from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure, open_engine
 from jhub_tokens.wire import Identity, Snapshot
 
 __all__ = ["Ledger", "open_ledger"]
-
-T = TypeVar("T")
 
 
 def open_ledger(
@@ -81,34 +79,13 @@ class Ledger:
     """
 
     def __init__(self, store: Store, clock: Clock, catalogue: Callable[[], Catalogue]) -> None:
+        self._runner = runner = Runner(store, clock, catalogue)
         self._store = store
         self._clock = clock
         self._catalogue = catalogue
-
-    def _write(self, operation: Callable[..., T], *args: Any, **options: Any) -> T:
-        return self._run(self._store.write, operation, args, options)
-
-    def _read(self, operation: Callable[..., T], *args: Any, **options: Any) -> T:
-        return self._run(self._store.read, operation, args, options)
-
-    def _run(
-        self,
-        transaction: Callable[[], AbstractContextManager[Connection]],
-        operation: Callable[..., T],
-        args: tuple[Any, ...],
-        options: dict[str, Any],
-    ) -> T:
-        with self._translated(), transaction() as connection:
-            # The clock is read under the lock: what waited longer happens later.
-            return operation(connection, self._catalogue(), self._clock.now_ms(), *args, **options)
-
-    @staticmethod
-    @contextmanager
-    def _translated() -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            raise describe_failure(error) from error
+        self._write = runner.write
+        self._read = runner.read
+        self._translated = runner.translated
 
     # --- members --------------------------------------------------------------------------
 

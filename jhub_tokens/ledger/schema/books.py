@@ -1,4 +1,4 @@
-"""The books' tables, as the code uses them; the migrations make them.
+"""The books' own tables, as the code uses them; the migrations make them.
 
 Transactions and entries are the truth and are only ever appended to (triggers enforce it).
 Grants, wallets and a session's charge are projections of them that the audit recomputes.
@@ -15,7 +15,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
@@ -24,13 +23,15 @@ from sqlalchemy import (
     true,
 )
 
+from jhub_tokens.ledger.schema.base import grains as grains_column
+from jhub_tokens.ledger.schema.base import identifier, instant, metadata
+
 __all__ = [
     "entries",
     "grants",
     "hubs",
     "idempotency",
     "members",
-    "metadata",
     "notices",
     "remarks",
     "sessions",
@@ -41,41 +42,19 @@ __all__ = [
     "wallets",
 ]
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _id(name: str, *args: object, **options: object) -> Column[str]:
-    return Column(name, String(64), *args, **options)  # type: ignore[arg-type]
-
-
-def _grains(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default="0")
-
-
-def _instant(name: str, *, nullable: bool = True) -> Column[int]:
-    return Column(name, BigInteger, nullable=nullable)
-
-
 # A member is (hub user id, created): stable across renames, distinct after delete-and-recreate.
 members = Table(
     "members",
     metadata,
-    _id("member_id", primary_key=True),
+    identifier("member_id", primary_key=True),
     Column("hub_user_id", BigInteger, nullable=False),
     Column("hub_created", String(64), nullable=False),
     Column("name", String(255), nullable=False),
     # Whether the hub's user of this name is this member: a name passes on, books do not.
     Column("holds_name", Boolean, nullable=False, server_default=true()),
     Column("state", String(16), nullable=False, server_default="active"),
-    _instant("created_ms", nullable=False),
-    _instant("last_used_ms"),
+    instant("created_ms", nullable=False),
+    instant("last_used_ms"),
     UniqueConstraint("hub_user_id", "hub_created"),
     Index(None, "name"),
 )
@@ -83,35 +62,35 @@ members = Table(
 subscriptions = Table(
     "subscriptions",
     metadata,
-    _id("subscription_id", primary_key=True),
-    _id("member_id", ForeignKey("members.member_id"), nullable=False, unique=True),
+    identifier("subscription_id", primary_key=True),
+    identifier("member_id", ForeignKey("members.member_id"), nullable=False, unique=True),
     Column("plan", String(200), nullable=False),
     Column("next_plan", String(200)),  # from the next period on
     # The plan's terms when they last held, for a plan that has left the catalogue.
     Column("terms", JSON, nullable=False),
-    _instant("anchor_ms", nullable=False),
+    instant("anchor_ms", nullable=False),
     Column("zone", String(64), nullable=False),
 )
 
 wallets = Table(
     "wallets",
     metadata,
-    _id("wallet_id", primary_key=True),
+    identifier("wallet_id", primary_key=True),
     Column("kind", String(16), nullable=False),
-    _id("member_id", ForeignKey("members.member_id"), unique=True),
-    _instant("settled_to_ms", nullable=False),
+    identifier("member_id", ForeignKey("members.member_id"), unique=True),
+    instant("settled_to_ms", nullable=False),
     Column("period_n", Integer, nullable=False),
-    _instant("period_start_ms", nullable=False),
-    _instant("period_end_ms", nullable=False),
-    _grains("allotment_grains"),
-    _grains("debt_grains"),
+    instant("period_start_ms", nullable=False),
+    instant("period_end_ms", nullable=False),
+    grains_column("allotment_grains"),
+    grains_column("debt_grains"),
     Column("transactions_count", Integer, nullable=False, server_default="0"),
     Column("head_hash", String(64), nullable=False, server_default=""),
     Column("open_sessions", Integer, nullable=False, server_default="0"),
-    _instant("next_deadline_ms", nullable=False),
-    _instant("dry_ms"),
+    instant("next_deadline_ms", nullable=False),
+    instant("dry_ms"),
     # The smallest time-left threshold noticed since the last credit or first start.
-    _instant("time_noticed_ms"),
+    instant("time_noticed_ms"),
     # The largest percentage noticed in this period.
     Column("percent_noticed", Integer, nullable=False, server_default="0"),
     Index(None, "next_deadline_ms"),
@@ -120,15 +99,15 @@ wallets = Table(
 grants = Table(
     "grants",
     metadata,
-    _id("grant_id", primary_key=True),
-    _id("wallet_id", ForeignKey("wallets.wallet_id"), nullable=False),
+    identifier("grant_id", primary_key=True),
+    identifier("wallet_id", ForeignKey("wallets.wallet_id"), nullable=False),
     Column("source", String(16), nullable=False),
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("age", Integer, nullable=False),
-    _grains("granted_grains"),
-    _grains("remaining_grains"),
-    _instant("starts_ms", nullable=False),
-    _instant("expires_ms"),
+    grains_column("granted_grains"),
+    grains_column("remaining_grains"),
+    instant("starts_ms", nullable=False),
+    instant("expires_ms"),
     Column("rolls", Boolean, nullable=False, server_default=false()),
     Column("spent", Boolean, nullable=False, server_default=false()),  # nothing left, for ever
     Index(None, "wallet_id", "spent"),
@@ -137,9 +116,9 @@ grants = Table(
 sessions = Table(
     "sessions",
     metadata,
-    _id("session_id", primary_key=True),
-    _id("wallet_id", ForeignKey("wallets.wallet_id"), nullable=False),
-    _id("member_id", ForeignKey("members.member_id"), nullable=False),
+    identifier("session_id", primary_key=True),
+    identifier("wallet_id", ForeignKey("wallets.wallet_id"), nullable=False),
+    identifier("member_id", ForeignKey("members.member_id"), nullable=False),
     Column("hub", String(255), nullable=False, server_default="hub"),
     Column("server_name", String(255), nullable=False),
     Column("start_key", String(200), nullable=False, unique=True),
@@ -152,14 +131,14 @@ sessions = Table(
     Column("grace_ms", BigInteger, nullable=False),
     Column("stop_time_ms", BigInteger, nullable=False),
     Column("age", Integer, nullable=False),  # session order within the wallet
-    _instant("admitted_ms", nullable=False),
-    _instant("ready_ms"),
-    _instant("alive_to_ms"),
-    _instant("ended_ms"),
+    instant("admitted_ms", nullable=False),
+    instant("ready_ms"),
+    instant("alive_to_ms"),
+    instant("ended_ms"),
     Column("end_reason", String(64)),
     # Ended and booked to the end: no longer part of the wallet's walk.
     Column("settled", Boolean, nullable=False, server_default=false()),
-    _grains("charged_grains"),
+    grains_column("charged_grains"),
     Index(None, "wallet_id", "settled"),
     Index("ix_sessions_unsettled", "settled", "hub"),
     Index(None, "member_id", "admitted_ms"),
@@ -170,19 +149,19 @@ tombstones = Table(
     "tombstones",
     metadata,
     Column("start_key", String(200), primary_key=True),
-    _instant("cancelled_ms", nullable=False),
+    instant("cancelled_ms", nullable=False),
 )
 
 transactions = Table(
     "transactions",
     metadata,
-    _id("transaction_id", primary_key=True),
-    _id("wallet_id", ForeignKey("wallets.wallet_id"), nullable=False),
+    identifier("transaction_id", primary_key=True),
+    identifier("wallet_id", ForeignKey("wallets.wallet_id"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("kind", String(16), nullable=False),
-    _instant("at_ms", nullable=False),  # the instant it is about
-    _instant("booked_ms", nullable=False),  # the instant it was written
-    _grains("change_grains"),  # what it did to the wallet's balance
+    instant("at_ms", nullable=False),  # the instant it is about
+    instant("booked_ms", nullable=False),  # the instant it was written
+    grains_column("change_grains"),  # what it did to the wallet's balance
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     UniqueConstraint("wallet_id", "number"),
@@ -192,15 +171,15 @@ transactions = Table(
 entries = Table(
     "entries",
     metadata,
-    _id("transaction_id", ForeignKey("transactions.transaction_id"), primary_key=True),
+    identifier("transaction_id", ForeignKey("transactions.transaction_id"), primary_key=True),
     Column("line", Integer, primary_key=True),
     # grant, consumed, expired, or issued:<source>; the entries of a transaction sum to zero.
     Column("account", String(32), nullable=False),
     Column("amount_grains", BigInteger, nullable=False),
-    _id("grant_id"),
-    _id("session_id"),
-    _instant("from_ms"),
-    _instant("to_ms"),
+    identifier("grant_id"),
+    identifier("session_id"),
+    instant("from_ms"),
+    instant("to_ms"),
     Index(None, "session_id"),
     Index(None, "grant_id"),
 )
@@ -209,7 +188,7 @@ entries = Table(
 remarks = Table(
     "remarks",
     metadata,
-    _id("transaction_id", ForeignKey("transactions.transaction_id"), primary_key=True),
+    identifier("transaction_id", ForeignKey("transactions.transaction_id"), primary_key=True),
     Column("actor", String(255), nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
 )
@@ -221,17 +200,17 @@ idempotency = Table(
     Column("key", String(200), primary_key=True),
     Column("request_hash", String(64), nullable=False),
     Column("answer", JSON, nullable=False),
-    _instant("created_ms", nullable=False),
+    instant("created_ms", nullable=False),
 )
 
 stop_orders = Table(
     "stop_orders",
     metadata,
-    _id("order_id", primary_key=True),
-    _id("session_id", ForeignKey("sessions.session_id"), nullable=False),
+    identifier("order_id", primary_key=True),
+    identifier("session_id", ForeignKey("sessions.session_id"), nullable=False),
     Column("reason", String(32), nullable=False),  # dry, frozen
-    _instant("issued_ms", nullable=False),
-    _instant("closed_ms"),
+    instant("issued_ms", nullable=False),
+    instant("closed_ms"),
     Column("outcome", String(32)),  # ended, revoked
     Column("detail", String(500)),  # the last failure to carry it out
     Index(None, "closed_ms", "issued_ms"),
@@ -241,12 +220,12 @@ stop_orders = Table(
 notices = Table(
     "notices",
     metadata,
-    _id("notice_id", primary_key=True),
-    _id("member_id", ForeignKey("members.member_id"), nullable=False),
+    identifier("notice_id", primary_key=True),
+    identifier("member_id", ForeignKey("members.member_id"), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("params", JSON, nullable=False),
-    _instant("created_ms", nullable=False),
-    _instant("seen_ms"),
+    instant("created_ms", nullable=False),
+    instant("seen_ms"),
     Index(None, "member_id", "created_ms"),
 )
 
@@ -258,5 +237,5 @@ hubs = Table(
     Column("epoch", String(200), nullable=False),
     Column("past_epochs", JSON, nullable=False),
     Column("sequence", BigInteger, nullable=False),
-    _instant("observed_ms", nullable=False),
+    instant("observed_ms", nullable=False),
 )

@@ -1,0 +1,35 @@
+"""The tables of the books, by subject; `metadata` knows all of them."""
+
+from jhub_tokens.ledger.schema.base import metadata
+from jhub_tokens.ledger.schema.books import (
+    entries,
+    grants,
+    hubs,
+    idempotency,
+    members,
+    notices,
+    remarks,
+    sessions,
+    stop_orders,
+    subscriptions,
+    tombstones,
+    transactions,
+    wallets,
+)
+
+__all__ = [
+    "entries",
+    "grants",
+    "hubs",
+    "idempotency",
+    "members",
+    "metadata",
+    "notices",
+    "remarks",
+    "sessions",
+    "stop_orders",
+    "subscriptions",
+    "tombstones",
+    "transactions",
+    "wallets",
+]
