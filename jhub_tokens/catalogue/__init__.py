@@ -12,7 +12,10 @@ from jhub_tokens.catalogue.models import (
     ImageVersion,
     Plan,
     Policy,
+    Price,
     Profile,
+    Team,
+    Trial,
 )
 from jhub_tokens.catalogue.problems import CatalogueError, Problem
 from jhub_tokens.catalogue.reading import (
@@ -31,8 +34,11 @@ __all__ = [
     "ImageVersion",
     "Plan",
     "Policy",
+    "Price",
     "Problem",
     "Profile",
+    "Team",
+    "Trial",
     "check_catalogue",
     "load_catalogue",
     "parse_catalogue",

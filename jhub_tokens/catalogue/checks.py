@@ -50,6 +50,8 @@ def check_references(tree: Tree) -> None:
         refer(("images", tag, "successor"), _mapping(image).get("successor"), "images")
     for index, rule in enumerate(_list(top.get("assign"))):
         refer(("assign", index, "plan"), _mapping(rule).get("plan"), "plans")
+    for name, team in _mapping(top.get("teams")).items():
+        refer(("teams", name, "plan"), _mapping(team).get("plan"), "plans")
 
 
 def _refer_each(path: Path, names: Any, kind: str, refer: Callable[[Path, Any, str], None]) -> None:
@@ -74,6 +76,12 @@ def check_consistency(catalogue: Catalogue, tree: Tree) -> None:
                 ("plans", name, "rollover"),
                 "tokens and rollover together are more than a wallet can hold",
                 "Keep their sum at 2500000000 or below",
+            )
+        if plan.rollover_periods is not None and plan.rollover_cap_mtok is None:
+            tree.report(
+                ("plans", name, "rollover_periods"),
+                "nothing rolls over in this plan",
+                "Add rollover: with the most tokens that may, or remove rollover_periods",
             )
     for name, profile in catalogue.profiles.items():
         if profile.gpu_models and not profile.gpus:
@@ -102,7 +110,20 @@ def check_consistency(catalogue: Catalogue, tree: Tree) -> None:
     for index, rule in enumerate(catalogue.assign):
         if not rule.members and not rule.groups:
             tree.report(("assign", index), "this rule is about nobody", "Add members: or groups:")
+    _check_teams(catalogue, tree)
     _check_warnings_fit(catalogue, tree)
+
+
+def _check_teams(catalogue: Catalogue, tree: Tree) -> None:
+    first: dict[str, str] = {}
+    for name, team in catalogue.teams.items():
+        other = first.setdefault(team.group, name)
+        if other != name:
+            tree.report(
+                ("teams", name, "group"),
+                f"the group '{team.group[:60]}' already has the team '{other}'",
+                "Give each team a group of its own",
+            )
 
 
 def _check_warnings_fit(catalogue: Catalogue, tree: Tree) -> None:

@@ -22,13 +22,18 @@ __all__ = [
     "PeriodKind",
     "Plan",
     "Policy",
+    "Price",
     "Profile",
+    "Team",
+    "Trial",
+    "Upgrade",
 ]
 
 Accelerator = Literal["gpu", "cpu", "any"]
 Lifecycle = Literal["recommended", "maintained", "retiring", "retired"]
 Overrun = Literal["waive", "deduct"]
 PeriodKind = Literal["anchored", "calendar"]
+Upgrade = Literal["now", "next"]
 
 #: The order in which a member is shown image versions.
 _LIFECYCLE_ORDER: tuple[Lifecycle, ...] = ("recommended", "maintained", "retiring", "retired")
@@ -46,20 +51,42 @@ class Policy(_Value):
     stop_time_ms: int = 30_000
     warn_before_ms: tuple[int, ...] = (30 * 60_000, 10 * 60_000, 5 * 60_000, 60_000)
     warn_used_percent: tuple[int, ...] = (80, 95)
+    warn_expiry_ms: int | None = None
     overrun: Overrun = "waive"
 
 
+class Price(_Value):
+    """An amount of money, in the currency's smallest unit."""
+
+    amount_minor: int
+    currency: str
+
+
+class Trial(_Value):
+    """A plan for a while, once for each member, with tokens of its own."""
+
+    duration_ms: int
+    allotment_mtok: int
+
+
 class Plan(_Value):
-    """What a member has each period, and what may be started with it."""
+    """What a member or a team has each period, and what may be started with it."""
 
     name: str
     title: str
     description: str = ""
     allotment_mtok: int
     period: PeriodKind = "anchored"
+    price: Price | None = None
     rollover_cap_mtok: int | None = None
+    rollover_periods: int | None = None  # how many renewals a token may survive; None: any
+    upgrade: Upgrade = "now"
+    trial: Trial | None = None
     profiles: tuple[str, ...] = ()
     max_servers: int = 1
+    max_gpus: int | None = None
+    spend_per_day_mtok: int | None = None
+    spend_per_week_mtok: int | None = None
 
 
 class Profile(_Value):
@@ -73,6 +100,7 @@ class Profile(_Value):
     memory_bytes: int
     gpus: int = 0
     gpu_models: tuple[str, ...] = ()
+    max_run_ms: int | None = None
     images: tuple[str, ...] = ()
     node_selector: dict[str, str] = {}
     environment: dict[str, str] = {}
@@ -116,6 +144,17 @@ class AssignRule(_Value):
         return name in self.members or any(group in groups for group in self.groups)
 
 
+class Team(_Value):
+    """A wallet that the members of a hub group share, with a plan of its own."""
+
+    name: str
+    title: str
+    group: str
+    plan: str
+    member_cap_mtok: int | None = None  # what each member may spend of it in a period
+    owners: tuple[str, ...] = ()
+
+
 class Catalogue(_Value):
     """Everything that an operator decides about tokens; see ``docs/catalogue.md``."""
 
@@ -131,6 +170,11 @@ class Catalogue(_Value):
     profiles: dict[str, Profile]
     images: dict[str, ImageVersion] = {}
     assign: tuple[AssignRule, ...] = ()
+    teams: dict[str, Team] = {}
+
+    def teams_of(self, groups: Collection[str]) -> list[Team]:
+        """Return the teams of somebody who is in `groups`, in the file's order."""
+        return [team for team in self.teams.values() if team.group in groups]
 
     def plan_for(self, name: str, groups: Collection[str] = ()) -> Plan:
         """Return the plan of a member: the first rule that matches, else the default plan."""

@@ -17,7 +17,11 @@ from jhub_tokens.catalogue.models import (
     PeriodKind,
     Plan,
     Policy,
+    Price,
     Profile,
+    Team,
+    Trial,
+    Upgrade,
 )
 from jhub_tokens.catalogue.values import (
     read_bool,
@@ -28,6 +32,7 @@ from jhub_tokens.catalogue.values import (
     read_memory_bytes,
     read_name,
     read_number,
+    read_price,
     read_rate_mtok_h,
     read_text,
     read_tokens_mtok,
@@ -35,7 +40,16 @@ from jhub_tokens.catalogue.values import (
     read_zone,
 )
 
-__all__ = ["AssignEntry", "CatalogueFile", "ImageEntry", "PlanEntry", "PolicyEntry", "ProfileEntry"]
+__all__ = [
+    "AssignEntry",
+    "CatalogueFile",
+    "ImageEntry",
+    "PlanEntry",
+    "PolicyEntry",
+    "ProfileEntry",
+    "TeamEntry",
+    "TrialEntry",
+]
 
 
 def _whole(low: int, high: int, what: str) -> Any:
@@ -59,6 +73,10 @@ Memory = Annotated[int, BeforeValidator(read_memory_bytes)]
 Cores = Annotated[float, BeforeValidator(lambda value: read_number(value, 0.01, 10_000, "cores"))]
 Gpus = Annotated[int, _whole(0, 64, "GPUs")]
 Servers = Annotated[int, _whole(1, 1000, "servers")]
+Periods = Annotated[int, _whole(1, 120, "periods")]
+PlanGpus = Annotated[int, _whole(0, 10_000, "GPUs")]
+PriceValue = Annotated[Price, BeforeValidator(read_price)]
+LongDuration = Annotated[int, BeforeValidator(lambda value: read_duration_ms(value, "366d"))]
 Percent = Annotated[int, _whole(1, 100, "percent")]
 Bool = Annotated[bool, BeforeValidator(read_bool)]
 Zone = Annotated[str, BeforeValidator(read_zone)]
@@ -80,6 +98,7 @@ class PolicyEntry(_Entry):
     warn_used_percent: Annotated[list[Percent], Field(max_length=20)] = list(
         Policy().warn_used_percent
     )
+    warn_expiry: LongDuration | None = None
     overrun: Annotated[Overrun, _one_of("waive", "deduct")] = "waive"
 
     def to_policy(self) -> Policy:
@@ -90,8 +109,20 @@ class PolicyEntry(_Entry):
             stop_time_ms=self.stop_time,
             warn_before_ms=tuple(sorted(set(self.warn_before), reverse=True)),
             warn_used_percent=tuple(sorted(set(self.warn_used_percent))),
+            warn_expiry_ms=self.warn_expiry,
             overrun=self.overrun,
         )
+
+
+class TrialEntry(_Entry):
+    """The keys of a plan's trial."""
+
+    tokens: Tokens
+    duration: LongDuration
+
+    def to_trial(self) -> Trial:
+        """Return the trial."""
+        return Trial(duration_ms=self.duration, allotment_mtok=self.tokens)
 
 
 class PlanEntry(_Entry):
@@ -101,9 +132,16 @@ class PlanEntry(_Entry):
     description: Text = ""
     tokens: Tokens
     period: Annotated[PeriodKind, _one_of("anchored", "calendar")] = "anchored"
+    price: PriceValue | None = None
     rollover: Tokens | None = None
+    rollover_periods: Periods | None = None
+    upgrade: Annotated[Upgrade, _one_of("now", "next")] = "now"
+    trial: TrialEntry | None = None
     profiles: list[Name]
     max_servers: Servers = 1
+    max_gpus: PlanGpus | None = None
+    spend_per_day: Tokens | None = None
+    spend_per_week: Tokens | None = None
 
     def to_plan(self, name: str) -> Plan:
         """Return the plan called `name`."""
@@ -113,9 +151,16 @@ class PlanEntry(_Entry):
             description=self.description,
             allotment_mtok=self.tokens,
             period=self.period,
+            price=self.price,
             rollover_cap_mtok=self.rollover,
+            rollover_periods=self.rollover_periods,
+            upgrade=self.upgrade,
+            trial=self.trial.to_trial() if self.trial else None,
             profiles=tuple(self.profiles),
             max_servers=self.max_servers,
+            max_gpus=self.max_gpus,
+            spend_per_day_mtok=self.spend_per_day,
+            spend_per_week_mtok=self.spend_per_week,
         )
 
 
@@ -129,6 +174,7 @@ class ProfileEntry(_Entry):
     memory: Memory
     gpus: Gpus = 0
     gpu_models: list[Name] = []
+    max_run: LongDuration | None = None
     images: list[Name] = []
     node_selector: dict[Text, Text] = {}
     environment: dict[EnvironmentName, Text] = {}
@@ -144,6 +190,7 @@ class ProfileEntry(_Entry):
             memory_bytes=self.memory,
             gpus=self.gpus,
             gpu_models=tuple(self.gpu_models),
+            max_run_ms=self.max_run,
             images=tuple(self.images),
             node_selector=self.node_selector,
             environment=self.environment,
@@ -183,6 +230,27 @@ class AssignEntry(_Entry):
     groups: list[Text] = []
 
 
+class TeamEntry(_Entry):
+    """The keys of one team."""
+
+    title: Text = ""
+    group: Text
+    plan: Name
+    member_cap: Tokens | None = None
+    owners: list[Text] = []
+
+    def to_team(self, name: str) -> Team:
+        """Return the team called `name`."""
+        return Team(
+            name=name,
+            title=self.title or name,
+            group=self.group,
+            plan=self.plan,
+            member_cap_mtok=self.member_cap,
+            owners=tuple(self.owners),
+        )
+
+
 class CatalogueFile(_Entry):
     """The keys at the top of the file."""
 
@@ -198,6 +266,7 @@ class CatalogueFile(_Entry):
     profiles: Annotated[dict[Name, ProfileEntry], Field(min_length=1, max_length=1000)]
     images: Annotated[dict[Name, ImageEntry], Field(max_length=1000)] = {}
     assign: Annotated[list[AssignEntry], Field(max_length=1000)] = []
+    teams: Annotated[dict[Name, TeamEntry], Field(max_length=10_000)] = {}
 
     def to_catalogue(self) -> Catalogue:
         """Return the catalogue that this file describes."""
@@ -217,4 +286,5 @@ class CatalogueFile(_Entry):
                 AssignRule(plan=rule.plan, members=tuple(rule.members), groups=tuple(rule.groups))
                 for rule in self.assign
             ),
+            teams={name: entry.to_team(name) for name, entry in self.teams.items()},
         )

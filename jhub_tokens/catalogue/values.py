@@ -14,12 +14,13 @@ from functools import cache
 from typing import Any, TypeVar
 from zoneinfo import available_timezones
 
+from babel.numbers import get_currency_precision, is_currency
 from pydantic_core import PydanticCustomError
 
+from jhub_tokens.catalogue.models import Price
 from jhub_tokens.units import AmountError, parse_tokens_mtok
 
 __all__ = [
-    "DURATION_MAX_MS",
     "RATE_MAX_MTOK_H",
     "ValueProblem",
     "describe",
@@ -32,6 +33,7 @@ __all__ = [
     "read_memory_bytes",
     "read_name",
     "read_number",
+    "read_price",
     "read_rate_mtok_h",
     "read_text",
     "read_tokens_mtok",
@@ -41,11 +43,12 @@ __all__ = [
 
 #: One million tokens per hour, in millitokens: beyond it a wallet's int64 could not last a plan.
 RATE_MAX_MTOK_H = 1_000_000_000
-DURATION_MAX_MS = 7 * 86_400_000
+_DAY_MS = 86_400_000
 _MEMORY_MAX_BYTES = 1 << 50
 _TEXT_MAX = 2000
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,61}[A-Za-z0-9])?")
 _DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
+_PRICE = re.compile(r"(\d{1,9})(?:\.(\d{1,3}))? ([A-Z]{3})")
 _WORDY_DURATION = re.compile(
     r"(\d{1,9})\s*(d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?)\.?", re.IGNORECASE
 )
@@ -211,7 +214,7 @@ def read_rate_mtok_h(value: Any) -> int:
     return rate_mtok_h
 
 
-def read_duration_ms(value: Any) -> int:
+def read_duration_ms(value: Any, longest: str = "7d") -> int:
     """Read a duration such as ``30s``, ``5m``, ``1h30m`` or ``2d`` into milliseconds."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         raise ValueProblem(f"{value} has no unit", f"Write {value}s, {value}m or {value}h")
@@ -222,9 +225,26 @@ def read_duration_ms(value: Any) -> int:
         raise ValueProblem(f"{describe(value)} is not a duration", f"Write {example}")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     duration_ms = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000
-    if duration_ms > DURATION_MAX_MS:
-        raise ValueProblem(f"{describe(value)} is too long", "Write at most 7d")
+    if duration_ms > int(longest.removesuffix("d")) * _DAY_MS:
+        raise ValueProblem(f"{describe(value)} is too long", f"Write at most {longest}")
     return duration_ms
+
+
+def read_price(value: Any) -> Price:
+    """Read an amount of money such as ``29.90 EUR`` or ``3000 JPY``."""
+    remedy = "Write an amount and an ISO currency, such as 29.90 EUR"
+    match = _PRICE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueProblem(f"{describe(value)} is not a price", remedy)
+    whole, fraction, currency = match.groups()
+    if not is_currency(currency):
+        raise ValueProblem(f"there is no currency {currency}", remedy)
+    places = get_currency_precision(currency)
+    if fraction and len(fraction) != places:
+        wanted = f"{places} decimal places" if places else "no decimals"
+        raise ValueProblem(f"{describe(value)}: {currency} has {wanted}", remedy)
+    amount_minor = int(whole) * 10**places + int(fraction or 0)
+    return Price(amount_minor=amount_minor, currency=currency)
 
 
 def read_memory_bytes(value: Any) -> int:

@@ -15,6 +15,7 @@ from jhub_tokens.catalogue.schema import (
     PlanEntry,
     PolicyEntry,
     ProfileEntry,
+    TeamEntry,
 )
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "catalogue.md").read_text(encoding="utf-8")
@@ -35,6 +36,7 @@ def rows(heading: str) -> dict[str, str]:
         ("`profiles`", ProfileEntry),
         ("`images`", ImageEntry),
         ("`assign`", AssignEntry),
+        ("`teams`", TeamEntry),
     ],
 )
 def test_every_key_is_explained(heading: str, model: type[BaseModel]):
