@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 __all__ = [
+    "ALWAYS",
     "Charge",
     "Grant",
     "Lapse",
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 FOREVER_MS = 1 << 62
+#: As many renewals as come.
+ALWAYS = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +48,15 @@ class Grant:
     age: int = 0
     starts_ms: int = 0
     expires_ms: int | None = None
-    rolls: bool = False  # what is left at a renewal may roll over
+    rolls: int = 0  # how many renewals what is left may survive
 
-    def order(self) -> tuple[int, int, int]:
+    def order(self) -> tuple[int, int, int, int]:
         """Grants burn by priority, then soonest expiry, then age."""
         return (
             self.priority,
             FOREVER_MS if self.expires_ms is None else self.expires_ms,
             self.age,
+            self.rolls,  # rolled over together: what lapses sooner burns first
         )
 
 
@@ -74,6 +78,7 @@ class Renewal:
     expires_ms: int
     allotment: int
     rollover_cap: int = 0
+    rolls: int = ALWAYS  # how many renewals a token of the allotment may survive
     allotment_id: str = "plan"
     rollover_id: str = "rollover"
     age: int = 0
@@ -128,8 +133,8 @@ class Renewed:
 
     renewal: Renewal
     allotment: Grant
-    rolled: tuple[tuple[str, int], ...]  # (grant, grains) taken over into `rollover`
-    rollover: Grant | None
+    rolled: tuple[tuple[str, str, int], ...]  # (from grant, to grant, grains)
+    rollovers: tuple[Grant, ...]  # one for each number of renewals that are left to survive
     repaid: int
 
 
@@ -169,6 +174,8 @@ def advance(wallet: Wallet, to_ms: int) -> Outcome:
 
 def dry_at(wallet: Wallet, horizon_ms: int) -> int | None:
     """Return the first millisecond before `horizon_ms` that cannot be paid in full, or None."""
+    if not any(meter.rate_mtok_h for meter in wallet.meters):
+        return None
     return _Walk(wallet, stop_when_dry=True).run(horizon_ms).dry_ms
 
 
@@ -272,15 +279,7 @@ class _Walk:
 
     def _renew(self, renewal: Renewal) -> None:
         self._flush()
-        room = renewal.rollover_cap
-        rolled: list[tuple[str, int]] = []
-        leaving = [p for p in self.purses.values() if p.grant.rolls and p.remaining]
-        for purse in sorted(leaving, key=lambda p: p.grant.order()):
-            taken = min(room, purse.remaining)
-            if taken:
-                rolled.append((purse.grant.grant_id, taken))
-                purse.remaining -= taken
-                room -= taken
+        rolled, rollovers = self._roll_over(renewal)
         repaid = min(self.debt, renewal.allotment)
         self.debt -= repaid
         allotment = Grant(
@@ -289,17 +288,39 @@ class _Walk:
             age=renewal.age + 1,
             starts_ms=renewal.at_ms,
             expires_ms=renewal.expires_ms,
-            rolls=True,
+            rolls=renewal.rolls,
         )
-        rollover = None
-        if rolled:
-            total = sum(amount for _, amount in rolled)
-            rollover = replace(
-                allotment, grant_id=renewal.rollover_id, remaining=total, age=renewal.age
+        for grant in (*rollovers, allotment):
+            self.purses[grant.grant_id] = _Purse(grant, grant.remaining)
+        self.events.append(Renewed(renewal, allotment, rolled, rollovers, repaid))
+
+    def _roll_over(
+        self, renewal: Renewal
+    ) -> tuple[tuple[tuple[str, str, int], ...], tuple[Grant, ...]]:
+        """Move what may survive the renewal, up to its cap, into grants of the new period."""
+        room = renewal.rollover_cap
+        moved: list[tuple[str, str, int]] = []
+        rollovers: dict[int, Grant] = {}
+        leaving = [p for p in self.purses.values() if p.grant.rolls and p.remaining]
+        for purse in sorted(leaving, key=lambda p: p.grant.order()):
+            taken = min(room, purse.remaining)
+            if not taken:
+                continue
+            rolls = purse.grant.rolls if purse.grant.rolls == ALWAYS else purse.grant.rolls - 1
+            before = rollovers.get(rolls)
+            suffix = "" if rolls == ALWAYS else f"-{rolls}"
+            rollovers[rolls] = Grant(
+                f"{renewal.rollover_id}{suffix}",
+                taken + (before.remaining if before else 0),
+                age=renewal.age,
+                starts_ms=renewal.at_ms,
+                expires_ms=renewal.expires_ms,
+                rolls=rolls,
             )
-            self.purses[rollover.grant_id] = _Purse(rollover, total)
-        self.purses[allotment.grant_id] = _Purse(allotment, allotment.remaining)
-        self.events.append(Renewed(renewal, allotment, tuple(rolled), rollover, repaid))
+            moved.append((purse.grant.grant_id, rollovers[rolls].grant_id, taken))
+            purse.remaining -= taken
+            room -= taken
+        return tuple(moved), tuple(rollovers[rolls] for rolls in sorted(rollovers))
 
     def _next_change_ms(self, to_ms: int) -> int:
         """Return the next instant at which who burns or who pays changes by the calendar."""

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Literal, assert_never
 from zoneinfo import ZoneInfo
 
-__all__ = ["PeriodKind", "period", "period_at"]
+__all__ = ["PeriodKind", "day_start_ms", "period", "period_at", "week_start_ms"]
 
 PeriodKind = Literal["anchored", "calendar"]
 
@@ -69,6 +69,31 @@ def period_at(anchor_ms: int, at_ms: int, zone: str, kind: PeriodKind) -> tuple[
     start_ms, end_ms = period(anchor_ms, n, zone, kind)
     assert start_ms <= at_ms < end_ms
     return n, start_ms, end_ms
+
+
+def day_start_ms(at_ms: int, zone: str, days: int = 0) -> int:
+    """Return the first instant of the local day that holds `at_ms`, or of one `days` later.
+
+    Raises
+    ------
+    zoneinfo.ZoneInfoNotFoundError
+        If there is no such zone.
+    """
+    tz = ZoneInfo(zone)
+    today = _wall(at_ms, tz)
+    return _first_instant_ms(datetime(today.year, today.month, today.day) + timedelta(days), tz)
+
+
+def week_start_ms(at_ms: int, zone: str, weeks: int = 0) -> int:
+    """Return the first instant of the local week (from Monday) of `at_ms`, or of a later one.
+
+    Raises
+    ------
+    zoneinfo.ZoneInfoNotFoundError
+        If there is no such zone.
+    """
+    weekday = _wall(at_ms, ZoneInfo(zone)).weekday()
+    return day_start_ms(at_ms, zone, 7 * weeks - weekday)
 
 
 @lru_cache(maxsize=16_384)

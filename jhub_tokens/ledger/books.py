@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.exc import DBAPIError
 
+from jhub_tokens.burndown import FOREVER_MS
 from jhub_tokens.catalogue import Catalogue, Profile
 from jhub_tokens.clock import Clock, SystemClock
 from jhub_tokens.ledger import (
@@ -15,13 +16,15 @@ from jhub_tokens.ledger import (
     membership,
     migrate,
     observe,
+    plans,
     reads,
     schema,
     sessions,
     statements,
+    teams,
 )
 from jhub_tokens.ledger.audit import Finding, audit
-from jhub_tokens.ledger.isolation import isolated
+from jhub_tokens.ledger.batches import Changed, change_wallets
 from jhub_tokens.ledger.records import (
     AdvanceReport,
     GrantBooked,
@@ -30,6 +33,8 @@ from jhub_tokens.ledger.records import (
     NotAdmitted,
     NoticeRecord,
     ObserveReport,
+    Payer,
+    PlanChange,
     Prospect,
     SessionRecord,
     StatementView,
@@ -38,6 +43,7 @@ from jhub_tokens.ledger.records import (
 )
 from jhub_tokens.ledger.runner import Runner
 from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure, open_engine
+from jhub_tokens.ledger.wallet import OpenWallet
 from jhub_tokens.wire import Identity, Snapshot
 
 __all__ = ["Ledger", "open_ledger"]
@@ -92,8 +98,9 @@ class Ledger:
     def ensure_member(self, identity: Identity) -> MemberRecord:
         """Make sure that a member and this period's grant exist; follows renames. Idempotent."""
         with self._translated(), self._store.read() as connection:
-            known = membership.known_member(connection, self._catalogue(), identity)
-        return known or self._write(membership.ensure_member, identity)
+            known = membership.known_members(connection, self._catalogue(), [identity])
+        found = known.get((identity.hub_user_id, identity.created))
+        return found or self._write(membership.ensure_member, identity)
 
     def member(self, member_id: str) -> MemberRecord | None:
         """Return a member, None if there is none of this id."""
@@ -127,6 +134,87 @@ class Ledger:
             membership.set_frozen, member_id, frozen=frozen, actor=actor, reason=reason
         )
 
+    # --- plans and teams ------------------------------------------------------------------
+
+    def change_plan(
+        self,
+        member_id: str,
+        plan: str,
+        *,
+        when: plans.When | None = None,
+        actor: str,
+        reason: str = "",
+    ) -> PlanChange:
+        """Change a member's plan, ``"now"`` (pro rata) or from the ``"next"`` period on.
+
+        Without `when`, a plan with more tokens begins as the catalogue says and any other one
+        with the next period. The catalogue's rules leave a chosen plan alone.
+
+        Raises
+        ------
+        LedgerError
+            ``unknown_member``, ``unknown_plan``, ``same_plan``, ``not_an_upgrade``, or ``wait``
+            while a renewal waits to be booked; nothing was written.
+        """
+        return self._write(
+            plans.change_plan, member_id, plan=plan, when=when, actor=actor, reason=reason
+        )
+
+    def start_trial(self, member_id: str, plan: str, *, actor: str) -> PlanChange:
+        """Lend a member a plan's profiles and limits, with the trial's own tokens.
+
+        Raises
+        ------
+        LedgerError
+            ``unknown_member``, ``unknown_plan``, ``no_trial``, ``same_plan``, ``tried_before``,
+            ``trial_runs`` or ``wait``; nothing was written.
+        """
+        return self._write(plans.start_trial, member_id, plan=plan, actor=actor)
+
+    def cancel_plan(self, member_id: str, *, actor: str, reason: str = "") -> PlanChange:
+        """Let a plan end with its period; the catalogue's default plan follows.
+
+        Raises
+        ------
+        LedgerError
+            ``unknown_member``, ``nothing_to_cancel`` or ``wait``; nothing was written.
+        """
+        return self._write(plans.cancel_plan, member_id, actor=actor, reason=reason)
+
+    def revoke_change(self, member_id: str, change_id: str) -> PlanChange:
+        """Take a scheduled change of plan back. Idempotent.
+
+        Raises
+        ------
+        LedgerError
+            ``unknown_member``, ``unknown_change``, ``change_done`` or ``wait``.
+        """
+        return self._write(plans.revoke_change, member_id, change_id)
+
+    def follow_rules(self, member_id: str) -> None:
+        """Let the catalogue's rules decide the plan again, from the next sign-in on.
+
+        Raises
+        ------
+        LedgerError
+            ``unknown_member`` or ``wait``.
+        """
+        self._write(plans.follow_rules, member_id)
+
+    def plan_changes(self, member_id: str) -> tuple[PlanChange, ...]:
+        """Return a member's changes of plan, the latest first; raises `LedgerError` if unknown."""
+        return self._read(plans.plan_changes, member_id)
+
+    def set_team_cap(self, team: str, member_id: str, cap_grains: int | None) -> None:
+        """Set what one member may spend of a team in a period; None: the catalogue's cap.
+
+        Raises
+        ------
+        LedgerError
+            ``unknown_team`` or ``not_in_team``.
+        """
+        self._write(teams.set_cap, team, member_id, cap_grains)
+
     # --- starting and running -------------------------------------------------------------
 
     def admit(
@@ -138,9 +226,14 @@ class Ledger:
         profile: str,
         image: str | None = None,
         gpu_model: str | None = None,
+        payer: str | None = None,
+        max_run_ms: int | None = None,
         hub: str = "hub",
     ) -> tuple[SessionRecord, NotAdmitted | None]:
         """Admit a start; the same key gives the same answer.
+
+        `payer` names the team that pays, None: the member's own wallet. `max_run_ms` bounds the
+        run, from ready on, within what the profile allows.
 
         In shadow mode (`Catalogue.enforce` false) the second item is the refusal that the rules
         would have given.
@@ -160,6 +253,8 @@ class Ledger:
             profile=profile,
             image=image,
             gpu_model=gpu_model,
+            payer=payer,
+            max_run_ms=max_run_ms,
             hub=hub,
         )
 
@@ -244,9 +339,18 @@ class Ledger:
         """Return a member's wallet, projected to now; raises `LedgerError` if there is none."""
         return self._read(reads.wallet_view, member_id)
 
-    def prospects(self, member_id: str, profiles: Sequence[Profile]) -> dict[str, Prospect]:
-        """Tell for each profile, by name, whether a start is carried and how long it lasts."""
-        return self._read(reads.prospects, member_id, profiles)
+    def prospects(
+        self, member_id: str, profiles: Sequence[Profile], payer: str | None = None
+    ) -> dict[str, Prospect]:
+        """Tell for each profile, by name, whether a start is carried and how long it lasts.
+
+        `payer` names the team that would pay; raises `LedgerError` if the member is not in it.
+        """
+        return self._read(reads.prospects, member_id, profiles, payer)
+
+    def payers(self, member_id: str) -> tuple[Payer, ...]:
+        """Return the team wallets that a member may start servers on, by name."""
+        return self._read(reads.payers, member_id)
 
     def statement(self, member_id: str, from_ms: int, to_ms: int) -> StatementView:
         """Return the statement of [`from_ms`, `to_ms`): opening plus lines is closing."""
@@ -314,45 +418,50 @@ class Ledger:
         self._store.close()
 
 
+_HEARD = select(func.max(schema.hubs.c.observed_ms))
+_w = schema.wallets.c
+_BURNING = _w.open_sessions > 0
+_due = select(_w.wallet_id).order_by(_w.next_deadline_ms).limit(bindparam("limit"))
+_DUE_BURNING = _due.where(_BURNING, _w.next_deadline_ms <= bindparam("until_ms")).with_for_update(
+    skip_locked=True
+)
+_DUE_IDLE = _due.where(_w.next_deadline_ms <= bindparam("until_ms")).with_for_update(
+    skip_locked=True
+)
+_NEXT_BURNING = select(func.min(_w.next_deadline_ms)).where(_BURNING)
+_NEXT_BY = select(func.min(_w.next_deadline_ms)).where(
+    _w.next_deadline_ms > bindparam("after_ms"), _w.next_deadline_ms <= bindparam("until_ms")
+)
+
+
 def warden_pass(
     connection: Connection, catalogue: Catalogue, now_ms: int, limit: int
 ) -> AdvanceReport:
     """Advance due wallets within one transaction; see `Ledger.advance_due`."""
-    wallets, hubs = schema.wallets, schema.hubs
-    heard_ms = connection.execute(select(func.max(hubs.c.observed_ms))).scalar()
-    burning = wallets.c.open_sessions > 0
     # An idle wallet renews only up to when a hub was last heard: a clock that jumped forward
     # renews and expires nothing by itself.
-    due = and_(
-        wallets.c.next_deadline_ms <= now_ms,
-        or_(burning, wallets.c.next_deadline_ms <= (heard_ms or 0)),
+    heard_ms = min(now_ms, connection.execute(_HEARD).scalar() or 0)
+    # Those that burn come first, by an index of their own: a hundred thousand renewals at
+    # midnight must not delay a stop.
+    asked = {"until_ms": now_ms, "limit": limit}
+    wallet_ids = list(connection.execute(_DUE_BURNING, asked).scalars())
+    if len(wallet_ids) < limit:
+        asked = {"until_ms": heard_ms, "limit": limit - len(wallet_ids)}
+        wallet_ids += set(connection.execute(_DUE_IDLE, asked).scalars()) - set(wallet_ids)
+    done = Changed()
+    if wallet_ids:
+        done = change_wallets(connection, catalogue, now_ms, wallet_ids, OpenWallet.advance)
+    return AdvanceReport(
+        len(wallet_ids), _next_deadline_ms(connection, now_ms, heard_ms), done.stops, done.notices
     )
-    query = (
-        select(wallets.c.member_id)
-        .where(due)
-        .order_by(burning.desc(), wallets.c.next_deadline_ms)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    member_ids = connection.execute(query).scalars().all()
-    notices = stops = 0
-    for member_id in member_ids:
 
-        def advance(member_id: str = member_id) -> tuple[int, int]:
-            wallet = membership.load_wallet(connection, catalogue, now_ms, member_id)
-            wallet.advance()
-            return membership.close_wallet(wallet, catalogue)
 
-        done = isolated(connection, now_ms, member_id, advance)
-        if done is not None:
-            notices += done[0]
-            stops += done[1]
-    # What is due and was left for the next pass counts as well.
-    upcoming = select(func.min(wallets.c.next_deadline_ms)).where(
-        or_(
-            burning,
-            wallets.c.next_deadline_ms > now_ms,
-            wallets.c.next_deadline_ms <= (heard_ms or 0),
-        )
-    )
-    return AdvanceReport(len(member_ids), connection.execute(upcoming).scalar(), stops, notices)
+def _next_deadline_ms(connection: Connection, now_ms: int, heard_ms: int) -> int | None:
+    """Return when to look again: what is due and was left for the next pass counts as well."""
+    spans = ((-1, heard_ms), (now_ms, FOREVER_MS))
+    found = [connection.execute(_NEXT_BURNING).scalar()]
+    found += [
+        connection.execute(_NEXT_BY, {"after_ms": after_ms, "until_ms": until_ms}).scalar()
+        for after_ms, until_ms in spans
+    ]
+    return min((instant for instant in found if instant is not None), default=None)

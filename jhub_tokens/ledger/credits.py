@@ -11,8 +11,9 @@ from sqlalchemy import Connection, insert, select
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.chain import Entry
+from jhub_tokens.ledger.closing import close_wallet
 from jhub_tokens.ledger.deadlines import notify
-from jhub_tokens.ledger.membership import close_wallet, load_wallet
+from jhub_tokens.ledger.loading import load_wallet
 from jhub_tokens.ledger.records import GrantBooked, LedgerError
 from jhub_tokens.ledger.wallet import OpenWallet
 from jhub_tokens.units import GRAINS_MAX, GRAINS_PER_MILLITOKEN, format_tokens
@@ -46,7 +47,7 @@ def grant(
     if amount_grains > 0:
         _check_room(wallet, amount_grains)
         wallet.credit(
-            kind, amount_grains, at_ms=now_ms, starts_ms=now_ms, actor=actor, reason=reason
+            kind, amount_grains, at_ms=wallet.at_ms, starts_ms=now_ms, actor=actor, reason=reason
         )
     else:
         _take_back(wallet, -amount_grains, kind, actor, reason)
@@ -138,4 +139,4 @@ def _take_back(wallet: OpenWallet, amount: int, kind: str, actor: str, reason: s
             "insufficient", "The books wait for the hub; try again in a minute.", "tokens"
         )
     entries.append(Entry(f"issued:{kind}", amount))
-    wallet.post(kind, wallet.now_ms, entries, actor=actor, reason=reason)
+    wallet.post(kind, wallet.at_ms, entries, actor=actor, reason=reason)

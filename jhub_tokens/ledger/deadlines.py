@@ -1,33 +1,28 @@
 """What is due at a wallet and when: warnings, stop orders and the instant to look again.
 
-Everything here is derived from the pure core's `dry_at` and `low_at` on the wallet as it
-stands, so a warning, a stop and the "runs out at" of a page come from one computation.
+Everything here is derived from the wallet as it stands: `cuts` tells when each server will be
+cut off and why, so a warning, a stop and the "runs out at" of a page come from one computation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-from sqlalchemy import select, update
 
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Policy
-from jhub_tokens.ledger import schema
+from jhub_tokens.ledger.cuts import Cut, cuts_of, dry_at, horizon_ms
 from jhub_tokens.ledger.records import NoticeKind
-from jhub_tokens.ledger.wallet import STOP_SAID, OpenWallet, new_id
+from jhub_tokens.ledger.rows import Row, new_id
+from jhub_tokens.ledger.saving import LADDER
+from jhub_tokens.ledger.wallet import STOP_SAID, OpenWallet
 
-__all__ = [
-    "Deadlines",
-    "close_stop_orders",
-    "notify",
-    "order_stops",
-    "reschedule",
-    "stop_ms",
-]
+__all__ = ["Deadlines", "close_stop_order", "notify", "reschedule", "set_end"]
 
 PROOF_WAIT_MS = 5_000
-LADDER: tuple[NoticeKind, ...] = ("time_left", "last_warning", "stopped_dry", "would_stop")
+#: Ends that somebody has set, who says so at once: their stop needs no notice of its own.
+TOLD_ELSEWHERE = ("frozen",)
 
 
 class Deadlines:
@@ -46,27 +41,19 @@ def reschedule(wallet: OpenWallet, policy: Policy, *, enforce: bool) -> Deadline
     once a period.
     """
     done = Deadlines()
-    now_ms = wallet.now_ms
-    row = wallet.row
+    row, now_ms = wallet.row, wallet.now_ms
     walk = wallet.projected()
-    horizon_ms = wallet.renewals[-1].expires_ms if wallet.renewals else row["period_end_ms"]
-    dry_ms = row["dry_ms"] = burndown.dry_at(walk, horizon_ms)
+    dry_ms = row["dry_ms"] = dry_at(wallet, walk)
     upcoming = [row["period_end_ms"]]
-    due_ms = None if dry_ms is None else stop_ms(wallet, dry_ms)
-    running = bool(wallet.running_sessions())
-    if row["time_noticed_ms"] == STOP_SAID and not (running and due_ms and due_ms <= now_ms):
-        # A top-up came in between, or another server's end: the rest may run on.
-        close_stop_orders(wallet, wallet.open_sessions(), "revoked", only_reason="dry")
-        row["time_noticed_ms"] = None
-    if not running:
-        row["time_noticed_ms"] = None  # warnings belong to a run
-    else:
-        upcoming += _percent_notices(wallet, walk, policy, horizon_ms, done)
-        if dry_ms is not None and due_ms is not None:
-            if due_ms > now_ms:
-                upcoming += [*_time_notices(wallet, policy, dry_ms, done), due_ms]
-            else:
-                _stop_dry(wallet, dry_ms, enforce, done)
+    if wallet.renewed and row["period_n"] > 0:
+        _say_renewed(wallet, done)
+    upcoming += _expiry_notice(wallet, walk, policy, done)
+    if wallet.running_sessions():
+        upcoming += _percent_notices(wallet, walk, policy, done)
+    upcoming += _cut(wallet, dry_ms, policy, enforce, done)
+    trial_until_ms = wallet.subscription["trial_until_ms"]
+    if trial_until_ms is not None:
+        upcoming.append(trial_until_ms)
     later = [instant for instant in upcoming if instant > now_ms]
     if row["period_end_ms"] <= now_ms:
         later.append(now_ms + PROOF_WAIT_MS)  # the renewal waits for proof of life: look soon
@@ -74,17 +61,57 @@ def reschedule(wallet: OpenWallet, policy: Policy, *, enforce: bool) -> Deadline
     return done
 
 
-def stop_ms(wallet: OpenWallet, dry_ms: int) -> int:
-    """Return when to stop the servers of a wallet that runs dry at `dry_ms`."""
-    return dry_ms - max((s["stop_time_ms"] for s in wallet.open_sessions()), default=0)
+def set_end(session: Row, at_ms: int | None, reason: str | None) -> None:
+    """Set an end for a session whatever the balance; None: only its longest run bounds it.
+
+    Of two ends, the earlier one holds.
+    """
+    own_ms = None
+    if session["ready_ms"] is not None and session["max_run_ms"] is not None:
+        own_ms = session["ready_ms"] + session["max_run_ms"]
+    if at_ms is None or (own_ms is not None and own_ms < at_ms):
+        at_ms, reason = own_ms, None if own_ms is None else "max_run"
+    session["stop_by_ms"], session["stop_by_reason"] = at_ms, reason
+
+
+# --- the wallet as a whole ---------------------------------------------------------------------
+
+
+def _say_renewed(wallet: OpenWallet, done: Deadlines) -> None:
+    row = wallet.row
+    params = {
+        "grains": str(row["allotment_grains"]),
+        "plan": wallet.terms.coming.name,
+        "period_end_ms": row["period_end_ms"],
+    }
+    done.notices += notify(wallet, "renewed", params)
+
+
+def _expiry_notice(
+    wallet: OpenWallet, walk: burndown.Wallet, policy: Policy, done: Deadlines
+) -> list[int]:
+    """Announce what will lapse soon, once for each expiry; return when the next is announced."""
+    if policy.warn_expiry_ms is None:
+        return []
+    after_ms = max(wallet.now_ms, wallet.row["expiry_noticed_ms"] or 0)
+    to_come = {grant.expires_ms or 0 for grant in walk.grants if grant.remaining}
+    for expires_ms in sorted(instant for instant in to_come if instant > after_ms):
+        if expires_ms - policy.warn_expiry_ms > wallet.now_ms:
+            return [expires_ms - policy.warn_expiry_ms]
+        wallet.row["expiry_noticed_ms"] = expires_ms
+        lapsing = sum(
+            event.amount
+            for event in burndown.advance(walk, expires_ms).events
+            if isinstance(event, burndown.Lapse)
+        )
+        if lapsing:
+            params = {"grains": str(lapsing), "expires_at_ms": expires_ms}
+            done.notices += notify(wallet, "expiring", params)
+    return []
 
 
 def _percent_notices(
-    wallet: OpenWallet,
-    walk: burndown.Wallet,
-    policy: Policy,
-    horizon_ms: int,
-    done: Deadlines,
+    wallet: OpenWallet, walk: burndown.Wallet, policy: Policy, done: Deadlines
 ) -> list[int]:
     """Notice the largest percentage reached; return the instant of the next, if any."""
     allotment = wallet.row["allotment_grains"]
@@ -98,120 +125,161 @@ def _percent_notices(
     ]
     if reached:
         wallet.row["percent_noticed"] = max(reached)
-        notify(wallet, "used_percent", {"percent": max(reached), "balance": str(balance)})
-        done.notices += 1
+        params = {"percent": max(reached), "balance": str(balance)}
+        done.notices += notify(wallet, "used_percent", params)
     for percent in sorted(policy.warn_used_percent):
         if percent > wallet.row["percent_noticed"]:
-            low_ms = burndown.low_at(walk, allotment * (100 - percent) // 100, horizon_ms)
+            level = allotment * (100 - percent) // 100
+            low_ms = burndown.low_at(walk, level, horizon_ms(wallet))
             return [] if low_ms is None else [low_ms]
     return []
 
 
-def _time_notices(wallet: OpenWallet, policy: Policy, dry_ms: int, done: Deadlines) -> list[int]:
-    """Notice the smallest time-left threshold reached; return the instants of those to come."""
-    running = wallet.running_sessions()
-    last_ms = max(s["grace_ms"] + s["stop_time_ms"] for s in running)
-    thresholds = {t for t in policy.warn_before_ms if t > last_ms} | {last_ms}
-    noticed_ms = wallet.row["time_noticed_ms"]
-    ahead = {t for t in thresholds if noticed_ms is None or t < noticed_ms}
-    reached = {t for t in ahead if dry_ms - t <= wallet.now_ms}
-    if reached:
-        # Several at once (a short balance at the start): only the most urgent is worth saying.
-        threshold_ms = min(reached)
-        wallet.row["time_noticed_ms"] = threshold_ms
-        kind: NoticeKind = "last_warning" if threshold_ms == last_ms else "time_left"
-        params = {
-            "threshold_ms": threshold_ms,
-            "dry_at_ms": dry_ms,
-            "stop_at_ms": stop_ms(wallet, dry_ms),
-            "servers": [_server(s) for s in running],
-        }
-        notify(wallet, kind, params)
-        done.notices += 1
-        ahead = {t for t in ahead if t < threshold_ms}
-    return [dry_ms - t for t in ahead]
+# --- its servers -------------------------------------------------------------------------------
 
 
-def _stop_dry(wallet: OpenWallet, dry_ms: int, enforce: bool, done: Deadlines) -> None:
-    """Order all servers of a dry wallet to stop, and say so once; in shadow mode only say so."""
-    sessions = wallet.open_sessions()
-    if wallet.row["time_noticed_ms"] != STOP_SAID:
-        wallet.row["time_noticed_ms"] = STOP_SAID
+def _cut(
+    wallet: OpenWallet, dry_ms: int | None, policy: Policy, enforce: bool, done: Deadlines
+) -> list[int]:
+    """Warn of each session's cut, order the stops that are due, take back those that are not.
+
+    Returns the instants at which more of it will be due.
+    """
+    cuts, upcoming = cuts_of(wallet, dry_ms)
+    warned: dict[tuple[str, Cut], list[Row]] = defaultdict(list)
+    stopped: dict[tuple[str, Cut], list[Row]] = defaultdict(list)
+    for session in wallet.open_sessions():
+        mine = cuts[session["session_id"]]
+        running = session["ready_ms"] is not None
+        session["cut_ms"] = mine[0].at_ms if mine and running else None
+        due = [cut for cut in mine if cut.due_ms <= wallet.now_ms]
+        upcoming += [cut.due_ms for cut in mine]
+        _take_back(wallet, session, {cut.reason for cut in due})
+        if due:
+            stopped[session["member_id"], due[0]].append(session)
+        elif mine and running:
+            warned[session["member_id"], mine[0]].append(session)
+    for (member_id, cut), sessions in stopped.items():
+        _stop(wallet, member_id, cut, sessions, enforce, done)
+    for (member_id, cut), sessions in warned.items():
+        upcoming += _time_notices(wallet, member_id, cut, sessions, policy, done)
+    return upcoming
+
+
+def _take_back(wallet: OpenWallet, session: Row, reasons: set[str]) -> None:
+    """Take a stop back that has no cause any more: a top-up came, or another server's end."""
+    if session["noticed_ms"] == STOP_SAID and not reasons:
+        session["noticed_ms"] = None
+    if session["stop_reason"] is not None and session["stop_reason"] not in reasons:
+        close_stop_order(wallet, session, "superseded" if reasons else "revoked")
+
+
+def _stop(
+    wallet: OpenWallet,
+    member_id: str,
+    cut: Cut,
+    sessions: Sequence[Row],
+    enforce: bool,
+    done: Deadlines,
+) -> None:
+    """Order a member's servers to stop, and say so once; in shadow mode only say so."""
+    if any(s["noticed_ms"] != STOP_SAID for s in sessions) and cut.reason not in TOLD_ELSEWHERE:
+        kind: NoticeKind = "stopped_dry" if cut.reason == "dry" else "stopped"
         params = {
-            "dry_at_ms": dry_ms,
+            "reason": cut.reason,
+            "dry_at_ms": cut.at_ms,
             "servers": [_server(s) for s in sessions],
             "renews_at_ms": wallet.row["period_end_ms"],
         }
-        notify(wallet, "stopped_dry" if enforce else "would_stop", params)
+        notify(wallet, kind if enforce else "would_stop", params, [member_id])
         done.notices += 1
-    if enforce:
-        done.stops += order_stops(wallet, sessions, "dry")
+    for session in sessions:
+        session["noticed_ms"] = STOP_SAID
+        if enforce and session["stop_reason"] is None:
+            _order_stop(wallet, session, cut.reason)
+            done.stops += 1
 
 
-def order_stops(wallet: OpenWallet, sessions: list[dict[str, Any]], reason: str) -> int:
-    """Order servers to stop and return how many orders are new; each stands until the end."""
-    if reason == "frozen":  # it outlasts a top-up, which would revoke a dry wallet's order
-        close_stop_orders(wallet, sessions, "superseded", only_reason="dry")
-    standing = wallet.effects_on(schema.stop_orders, "session_id") | set(
-        wallet.connection.execute(
-            select(schema.stop_orders.c.session_id).where(
-                schema.stop_orders.c.closed_ms.is_(None),
-                schema.stop_orders.c.session_id.in_([s["session_id"] for s in sessions]),
-            )
-        ).scalars()
+def _time_notices(
+    wallet: OpenWallet,
+    member_id: str,
+    cut: Cut,
+    sessions: Sequence[Row],
+    policy: Policy,
+    done: Deadlines,
+) -> list[int]:
+    """Notice the smallest time-left threshold reached; return the instants of those to come."""
+    last_ms = max(s["grace_ms"] + s["stop_time_ms"] for s in sessions)
+    thresholds = {t for t in policy.warn_before_ms if t > last_ms} | {last_ms}
+    noticed_ms = min(
+        (s["noticed_ms"] for s in sessions if s["noticed_ms"] is not None), default=None
     )
-    fresh = [s for s in sessions if s["session_id"] not in standing]
-    for session in fresh:
-        order = {
+    ahead = {t for t in thresholds if noticed_ms is None or t < noticed_ms}
+    reached = {t for t in ahead if cut.at_ms - t <= wallet.now_ms}
+    if reached:
+        # Several at once (a short balance at the start): only the most urgent is worth saying.
+        noticed_ms = min(reached)
+        kind: NoticeKind = "last_warning" if noticed_ms == last_ms else "time_left"
+        params = {
+            "reason": cut.reason,
+            "threshold_ms": noticed_ms,
+            "dry_at_ms": cut.at_ms,
+            "stop_at_ms": cut.due_ms,
+            "servers": [_server(s) for s in sessions],
+        }
+        notify(wallet, kind, params, [member_id])
+        done.notices += 1
+        ahead = {t for t in ahead if t < noticed_ms}
+    for session in sessions:
+        session["noticed_ms"] = noticed_ms
+    return [cut.at_ms - t for t in ahead]
+
+
+def _order_stop(wallet: OpenWallet, session: Row, reason: str) -> None:
+    session["stop_reason"] = reason
+    wallet.batch.stop_orders.append(
+        {
             "order_id": new_id(),
             "session_id": session["session_id"],
             "reason": reason,
             "issued_ms": wallet.now_ms,
         }
-        wallet.effect(schema.stop_orders, order)
-    return len(fresh)
-
-
-def close_stop_orders(
-    wallet: OpenWallet,
-    sessions: list[dict[str, Any]],
-    outcome: str,
-    only_reason: str | None = None,
-) -> None:
-    """Close the standing stop orders of `sessions`: they ended, or there is no cause any more."""
-    orders = schema.stop_orders
-    closing = update(orders).where(
-        orders.c.closed_ms.is_(None),
-        orders.c.session_id.in_([s["session_id"] for s in sessions]),
     )
-    if only_reason is not None:
-        closing = closing.where(orders.c.reason == only_reason)
-    wallet.connection.execute(closing.values(closed_ms=wallet.now_ms, outcome=outcome))
 
 
-def notify(wallet: OpenWallet, kind: NoticeKind, params: Mapping[str, object]) -> None:
-    """Write a notice for the wallet's member, in the same transaction as its cause.
+def close_stop_order(wallet: OpenWallet, session: Row, outcome: str) -> None:
+    """Close a session's standing stop order: it ended, or there is no cause any more."""
+    session["stop_reason"] = None
+    wallet.batch.closed_orders.append((session["session_id"], outcome))
 
-    A step of the ladder from the first warning to the stop takes the place of the steps before:
-    whoever comes back to a stopped server need not read how it came to that.
+
+def notify(
+    wallet: OpenWallet,
+    kind: NoticeKind,
+    params: Mapping[str, object],
+    member_ids: Iterable[str] | None = None,
+) -> int:
+    """Write a notice in the same transaction as its cause; return how many are told.
+
+    Without `member_ids` it is for those whom the whole wallet concerns: its member, or a team's
+    owners. A step of the ladder from the first warning to the stop takes the place of the steps
+    before: whoever comes back to a stopped server need not read how it came to that.
     """
-    if kind in LADDER:
-        notices = schema.notices
-        earlier = update(notices).where(
-            notices.c.member_id == wallet.row["member_id"],
-            notices.c.kind.in_(LADDER),
-            notices.c.seen_ms.is_(None),
+    told = tuple(wallet.terms.watchers if member_ids is None else member_ids)
+    for member_id in told:
+        if kind in LADDER:
+            wallet.batch.superseded.add(member_id)
+        wallet.batch.notices.append(
+            {
+                "notice_id": new_id(),
+                "member_id": member_id,
+                "kind": kind,
+                "params": dict(params),
+                "created_ms": wallet.now_ms,
+            }
         )
-        wallet.connection.execute(earlier.values(seen_ms=wallet.now_ms))
-    notice = {
-        "notice_id": new_id(),
-        "member_id": wallet.row["member_id"],
-        "kind": kind,
-        "params": dict(params),
-        "created_ms": wallet.now_ms,
-    }
-    wallet.effect(schema.notices, notice)
+    return len(told)
 
 
-def _server(session: dict[str, Any]) -> dict[str, object]:
+def _server(session: Row) -> dict[str, Any]:
     return {"server_name": session["server_name"], "profile": session["profile"]}

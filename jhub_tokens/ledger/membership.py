@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue, Plan
 from jhub_tokens.ledger import schema
-from jhub_tokens.ledger.deadlines import (
-    close_stop_orders,
-    notify,
-    order_stops,
-    reschedule,
-)
-from jhub_tokens.ledger.records import LedgerError, MemberRecord
-from jhub_tokens.ledger.wallet import OpenWallet, new_id
-from jhub_tokens.periods import period, period_at
-from jhub_tokens.units import GRAINS_PER_MILLITOKEN
+from jhub_tokens.ledger.accounts import open_account
+from jhub_tokens.ledger.closing import finish_wallet
+from jhub_tokens.ledger.deadlines import notify, set_end
+from jhub_tokens.ledger.loading import load_wallet, load_wallets
+from jhub_tokens.ledger.plans import change_by_rule
+from jhub_tokens.ledger.records import MemberRecord
+from jhub_tokens.ledger.rows import new_id
+from jhub_tokens.ledger.saving import save_wallets
+from jhub_tokens.ledger.subscriptions import held_plan
+from jhub_tokens.ledger.teams import follow_groups, teams_joined
 from jhub_tokens.wire import Identity
 
 __all__ = [
-    "close_wallet",
     "current_plan",
     "ensure_member",
     "find_member",
-    "load_wallet",
+    "known_members",
     "member_record",
+    "select_members",
     "set_frozen",
 ]
-
-#: A wallet idle for longer than this renews period by period in several passes.
-RENEWALS_AT_ONCE_MAX = 120
 
 _MEMBER_COLUMNS = (
     schema.members,
     schema.subscriptions.c.plan,
     schema.subscriptions.c.next_plan,
+    schema.subscriptions.c.pinned,
     schema.wallets.c.wallet_id,
 )
-_MEMBERS = schema.members.join(schema.subscriptions).join(
-    schema.wallets, schema.wallets.c.member_id == schema.members.c.member_id
-)
+_MEMBERS = schema.members.join(
+    schema.subscriptions, schema.subscriptions.c.member_id == schema.members.c.member_id
+).join(schema.wallets, schema.wallets.c.member_id == schema.members.c.member_id)
+#: Parameters of one statement; both databases allow many more.
+_AT_ONCE = 500
 
 
 def member_record(row: RowMapping) -> MemberRecord:
@@ -80,17 +78,42 @@ def _by_identity(identity: Identity) -> tuple[Any, Any]:
     )
 
 
-def known_member(
-    connection: Connection, catalogue: Catalogue, identity: Identity
-) -> MemberRecord | None:
-    """Return the member if nothing about the identity is news to the books."""
-    row = find_member(connection, *_by_identity(identity))
-    if row is None or row["name"] != identity.name or not row["holds_name"]:
-        return None
-    plan = catalogue.plan_for(identity.name, identity.groups).name
-    if (row["next_plan"] or row["plan"]) != plan:
-        return None
-    return member_record(row)
+def known_members(
+    connection: Connection, catalogue: Catalogue, identities: Iterable[Identity]
+) -> dict[tuple[int, str], MemberRecord]:
+    """Return, by hub user id and creation, those members about whom nothing is news."""
+    asked = {(identity.hub_user_id, identity.created): identity for identity in identities}
+    user_ids = sorted({user_id for user_id, _ in asked})
+    rows: list[RowMapping] = []
+    for first in range(0, len(user_ids), _AT_ONCE):
+        some = schema.members.c.hub_user_id.in_(user_ids[first : first + _AT_ONCE])
+        rows += connection.execute(select_members().where(some)).mappings().all()
+    found = {(row["hub_user_id"], row["hub_created"]): row for row in rows}
+    joined = teams_joined(connection, catalogue, [row["member_id"] for row in rows])
+    return {
+        key: member_record(row)
+        for key, identity in asked.items()
+        if (row := found.get(key)) is not None
+        and not _is_news(catalogue, row, identity, joined.get(row["member_id"], frozenset()))
+    }
+
+
+def _is_news(
+    catalogue: Catalogue, row: RowMapping, identity: Identity, joined: frozenset[str]
+) -> bool:
+    return (
+        row["name"] != identity.name
+        or not row["holds_name"]
+        or _plan_by_rule(catalogue, row, identity) is not None
+        or joined != {team.name for team in catalogue.teams_of(identity.groups)}
+    )
+
+
+def _plan_by_rule(catalogue: Catalogue, row: RowMapping, identity: Identity) -> str | None:
+    """Return the plan that the catalogue's rules want instead of the present one, if any."""
+    wanted = catalogue.plan_for(identity.name, identity.groups).name
+    coming = row["next_plan"] or row["plan"]
+    return None if row["pinned"] or coming == wanted else wanted
 
 
 def ensure_member(
@@ -99,7 +122,7 @@ def ensure_member(
     """Make sure that member, subscription, wallet and this period's grant exist; idempotent.
 
     A new name is followed (the wallet stays); a plan that the catalogue's rules have changed
-    holds from the next period on.
+    holds from the next period on; teams are those of the hub groups.
     """
     row = find_member(connection, *_by_identity(identity))
     if row is None:
@@ -118,31 +141,13 @@ def ensure_member(
             .where(members.c.member_id == member_id)
             .values(name=identity.name, holds_name=True)
         )
-    plan = catalogue.plan_for(identity.name, identity.groups)
-    if (row["next_plan"] or row["plan"]) != plan.name:
-        _change_plan(connection, catalogue, now_ms, row, plan.name)
+    wanted = _plan_by_rule(catalogue, row, identity)
+    if wanted is not None:
+        change_by_rule(connection, catalogue, now_ms, member_id, wanted)
+    follow_groups(connection, catalogue, now_ms, member_id, identity.groups)
     row = find_member(connection, *_by_identity(identity))
     assert row is not None
     return member_record(row)
-
-
-def _change_plan(
-    connection: Connection, catalogue: Catalogue, now_ms: int, member: RowMapping, plan: str
-) -> None:
-    """Have `plan` hold from the next period on, once what is due is booked under the old one."""
-    member_id = member["member_id"]
-    wallet = load_wallet(connection, catalogue, now_ms, member_id)
-    wallet.advance()
-    close_wallet(wallet, catalogue)
-    if wallet.row["period_end_ms"] <= now_ms:
-        return  # a renewal waits for proof of life, and is the old plan's: ask again later
-    connection.execute(
-        update(schema.subscriptions)
-        .where(schema.subscriptions.c.member_id == member_id)
-        .values(next_plan=None if plan == member["plan"] else plan)
-    )
-    # When the wallet runs dry may depend on the next period's tokens.
-    close_wallet(load_wallet(connection, catalogue, now_ms, member_id), catalogue)
 
 
 def _wait_turn(connection: Connection, identity: Identity) -> None:
@@ -158,9 +163,6 @@ def _pass_name_on(connection: Connection, name: str) -> None:
 
 
 def _create(connection: Connection, catalogue: Catalogue, now_ms: int, identity: Identity) -> None:
-    plan = catalogue.plan_for(identity.name, identity.groups)
-    anchor_ms = _day_start_ms(now_ms, catalogue.zone)
-    _, start_ms, _ = period_at(anchor_ms, now_ms, catalogue.zone, plan.period)
     member_id = new_id()
     _pass_name_on(connection, identity.name)
     member = {
@@ -173,156 +175,16 @@ def _create(connection: Connection, catalogue: Catalogue, now_ms: int, identity:
         "created_ms": now_ms,
     }
     connection.execute(insert(schema.members), member)
-    subscription = {
-        "subscription_id": new_id(),
-        "member_id": member_id,
-        "plan": plan.name,
-        "terms": plan.model_dump(mode="json"),
-        "anchor_ms": anchor_ms,
-        "zone": catalogue.zone,
-    }
-    connection.execute(insert(schema.subscriptions), subscription)
-    wallet = {
-        "wallet_id": new_id(),
-        "kind": "member",
-        "member_id": member_id,
-        # Just before the first period, so that its renewal grants the first allotment.
-        "settled_to_ms": start_ms - 1,
-        "period_n": -1,
-        "period_start_ms": start_ms,
-        "period_end_ms": start_ms,
-        "next_deadline_ms": start_ms,
-    }
-    connection.execute(insert(schema.wallets), wallet)
-    opened = load_wallet(connection, catalogue, now_ms, member_id)
-    opened.advance()
-    close_wallet(opened, catalogue)
+    plan = catalogue.plan_for(identity.name, identity.groups)
+    open_account(connection, catalogue, now_ms, plan, member_id=member_id)
 
 
-def _day_start_ms(at_ms: int, zone: str) -> int:
-    """Return the beginning of the local day: the first instant that bears its date.
-
-    Counting back from noon finds it also where midnight does not exist or happens twice.
-    """
-    tz = ZoneInfo(zone)
-    day = datetime.fromtimestamp(at_ms / 1000, tz).date()
-    start_ms, end_ms = at_ms - 36 * 3_600_000, at_ms
-    while end_ms - start_ms > 1:
-        middle_ms = (start_ms + end_ms) // 2
-        if datetime.fromtimestamp(middle_ms / 1000, UTC).astimezone(tz).date() < day:
-            start_ms = middle_ms
-        else:
-            end_ms = middle_ms
-    return end_ms
-
-
-# --- wallets ---------------------------------------------------------------------------------
-
-
-def load_wallet(
-    connection: Connection,
-    catalogue: Catalogue,
-    now_ms: int,
-    member_id: str,
-    *,
-    lock: bool = True,
-) -> OpenWallet:
-    """Read a member's wallet with all that decides how it burns, under its lock if asked.
-
-    Raises
-    ------
-    LedgerError
-        If there is no such member (code ``unknown_member``).
-    """
-    query = select(schema.wallets).where(schema.wallets.c.member_id == member_id)
-    if lock:
-        query = query.with_for_update()
-    row = connection.execute(query).mappings().first()
-    if row is None:
-        raise LedgerError("unknown_member", "There is no such member.", "member_id")
-    wallet_id = row["wallet_id"]
-    subscription = (
-        connection.execute(
-            select(schema.subscriptions).where(schema.subscriptions.c.member_id == member_id)
-        )
-        .mappings()
-        .one()
-    )
-    grants = select(schema.grants).where(
-        schema.grants.c.wallet_id == wallet_id, schema.grants.c.spent.is_(False)
-    )
-    sessions = select(schema.sessions).where(
-        schema.sessions.c.wallet_id == wallet_id, schema.sessions.c.settled.is_(False)
-    )
-    return OpenWallet(
-        connection,
-        now_ms,
-        row,
-        connection.execute(grants).mappings().all(),
-        connection.execute(sessions).mappings().all(),
-        _renewals(row, subscription, catalogue, now_ms),
-        deducts_overrun=catalogue.policy.overrun == "deduct",
-    )
-
-
-def close_wallet(wallet: OpenWallet, catalogue: Catalogue) -> tuple[int, int]:
-    """Reschedule and save; return how many notices and stop orders that gave."""
-    done = reschedule(wallet, catalogue.policy, enforce=catalogue.enforce)
-    if wallet.renewed:
-        subscriptions = schema.subscriptions
-        owned = subscriptions.c.member_id == wallet.row["member_id"]
-        row = wallet.connection.execute(select(subscriptions).where(owned)).mappings().one()
-        plan = _plan(row, catalogue)
-        terms = {**plan.model_dump(mode="json"), "period": row["terms"]["period"]}
-        wallet.connection.execute(
-            update(subscriptions).where(owned).values(plan=plan.name, next_plan=None, terms=terms)
-        )
-    wallet.save()
-    return done.notices, done.stops
-
-
-def current_plan(connection: Connection, catalogue: Catalogue, member_id: str) -> Plan:
+def current_plan(connection: Connection, catalogue: Catalogue, now_ms: int, member_id: str) -> Plan:
     """Return the plan that a member holds now; one that left the catalogue keeps its terms."""
     subscriptions = schema.subscriptions
     owned = select(subscriptions).where(subscriptions.c.member_id == member_id)
     row = connection.execute(owned).mappings().one()
-    return catalogue.plans.get(row["plan"]) or Plan.model_validate(row["terms"])
-
-
-def _plan(subscription: RowMapping, catalogue: Catalogue) -> Plan:
-    """Return the plan from the next period on; one that left the catalogue keeps its terms."""
-    for name in (subscription["next_plan"], subscription["plan"]):
-        if name in catalogue.plans:
-            return catalogue.plans[name]
-    return Plan.model_validate(subscription["terms"])
-
-
-def _renewals(
-    wallet: RowMapping, subscription: RowMapping, catalogue: Catalogue, now_ms: int
-) -> tuple[burndown.Renewal, ...]:
-    """Return the renewals that are due and the one after them, which bounds what is foreseen."""
-    plan = _plan(subscription, catalogue)
-    # Whether months are anchored or calendar ones is fixed when the subscription begins:
-    # otherwise a period's number would name two spans of time.
-    kind = subscription["terms"]["period"]
-    renewals: list[burndown.Renewal] = []
-    n = wallet["period_n"]
-    while len(renewals) < RENEWALS_AT_ONCE_MAX and (not renewals or renewals[-1].at_ms <= now_ms):
-        n += 1
-        start_ms, end_ms = period(subscription["anchor_ms"], n, subscription["zone"], kind)
-        prefix = f"{subscription['subscription_id'][:32]}-{n}"
-        renewals.append(
-            burndown.Renewal(
-                start_ms,
-                end_ms,
-                plan.allotment_mtok * GRAINS_PER_MILLITOKEN,
-                (plan.rollover_cap_mtok or 0) * GRAINS_PER_MILLITOKEN,
-                allotment_id=f"{prefix}-plan",
-                rollover_id=f"{prefix}-rollover",
-                age=2 * n,
-            )
-        )
-    return tuple(renewals)
+    return held_plan(dict(row), catalogue, now_ms)
 
 
 def set_frozen(
@@ -335,24 +197,40 @@ def set_frozen(
     actor: str,
     reason: str,
 ) -> MemberRecord:
-    """Freeze a member (running servers are ordered to stop, nothing starts) or undo it."""
-    wallet = load_wallet(connection, catalogue, now_ms, member_id)
-    row = find_member(connection, schema.members.c.member_id == member_id)
-    assert row is not None
+    """Freeze a member (running servers are ordered to stop, nothing starts) or undo it.
+
+    The member's servers stop whoever pays for them.
+    """
+    members, sessions = schema.members, schema.sessions
+    own = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
+    paying = select(sessions.c.wallet_id).where(
+        sessions.c.member_id == member_id,
+        sessions.c.settled.is_(False),
+        sessions.c.ended_ms.is_(None),
+    )
+    wallet_ids = {own.wallet_id, *connection.execute(paying).scalars()}
+    wallets = load_wallets(connection, catalogue, now_ms, wallet_ids)
     state = "frozen" if frozen else "active"
-    if row["state"] != state:
-        connection.execute(
-            update(schema.members)
-            .where(schema.members.c.member_id == member_id)
-            .values(state=state)
-        )
-        wallet.advance()
-        notify(wallet, "frozen" if frozen else "unfrozen", {"reason": reason, "actor": actor})
-        if frozen and catalogue.enforce:
-            order_stops(wallet, wallet.open_sessions(), "frozen")
-        if not frozen:
-            close_stop_orders(wallet, wallet.open_sessions(), "revoked", only_reason="frozen")
-        close_wallet(wallet, catalogue)
-        row = find_member(connection, schema.members.c.member_id == member_id)
-        assert row is not None
+    changed = connection.execute(
+        update(members)
+        .where(members.c.member_id == member_id, members.c.state != state)
+        .values(state=state)
+    )
+    if changed.rowcount:
+        for wallet in wallets:
+            wallet.advance()
+            if wallet.wallet_id == own.wallet_id:
+                params = {"reason": reason, "actor": actor}
+                notify(wallet, "frozen" if frozen else "unfrozen", params)
+            for session in wallet.open_sessions():
+                if session["member_id"] != member_id:
+                    continue
+                if frozen:
+                    set_end(session, now_ms + session["stop_time_ms"], "frozen")
+                elif session["stop_by_reason"] == "frozen":
+                    set_end(session, None, None)
+            finish_wallet(wallet, catalogue)
+        save_wallets(connection, wallets)
+    row = find_member(connection, members.c.member_id == member_id)
+    assert row is not None
     return member_record(row)

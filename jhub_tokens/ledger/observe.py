@@ -10,26 +10,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger import schema
-from jhub_tokens.ledger.deadlines import order_stops
-from jhub_tokens.ledger.isolation import isolated
-from jhub_tokens.ledger.membership import (
-    close_wallet,
-    ensure_member,
-    find_member,
-    known_member,
-    load_wallet,
-)
+from jhub_tokens.ledger.batches import change_wallets
+from jhub_tokens.ledger.deadlines import set_end
+from jhub_tokens.ledger.loading import rows_of
+from jhub_tokens.ledger.membership import ensure_member, find_member, known_members
 from jhub_tokens.ledger.records import ObserveReport
-from jhub_tokens.ledger.sessions import bury, end_session, session_record, start_session
-from jhub_tokens.ledger.wallet import OpenWallet, new_id
-from jhub_tokens.wire import EndSeen, ServerSeen, Snapshot
+from jhub_tokens.ledger.rows import Row, new_id
+from jhub_tokens.ledger.sessions import (
+    bury,
+    end_session,
+    is_used,
+    mark_ready,
+    session_record,
+    start_session,
+)
+from jhub_tokens.ledger.wallet import OpenWallet
+from jhub_tokens.wire import EndSeen, Identity, ServerSeen, Snapshot
 
 __all__ = ["observe"]
 
@@ -42,6 +44,26 @@ PAST_EPOCHS_MAX = 20
 ADOPTED = "adopted-"
 
 Change = Callable[[OpenWallet], None]
+
+_OPEN = select(schema.sessions).where(
+    schema.sessions.c.settled.is_(False),
+    schema.sessions.c.hub == bindparam("hub"),
+    schema.sessions.c.ended_ms.is_(None),
+)
+_PROVE = (
+    update(schema.sessions)
+    .where(
+        schema.sessions.c.session_id == bindparam("key"),
+        (schema.sessions.c.alive_to_ms.is_(None))
+        | (schema.sessions.c.alive_to_ms < bindparam("at")),
+    )
+    .values(alive_to_ms=bindparam("at"))
+)
+_USED = (
+    update(schema.members)
+    .where(schema.members.c.member_id == bindparam("of_member"))
+    .values(last_used_ms=bindparam("now_ms"))
+)
 
 
 def observe(
@@ -61,17 +83,19 @@ class _Observation:
         self.catalogue = catalogue
         self.now_ms = now_ms
         self.snapshot = snapshot
-        self.changes: dict[str, list[Change]] = defaultdict(list)  # by member
+        self.members: dict[tuple[int, str], str] = {}  # by hub user id and creation
+        self.wallets: dict[str, str] = {}  # each member's own wallet
+        self.changes: dict[str, list[Change]] = defaultdict(list)  # by wallet
+        self.used: set[str] = set()  # members something happened to
         self.alive: dict[str, int] = {}  # session → proof of life
         self.seen: list[str] = []  # a start key for each server of the snapshot
         self.known: dict[str, dict[str, Any]] = {}  # open sessions by start key
-        self.told: dict[str, str] = {}  # start key → member, of the ends and cancellations
-        self.failed: set[str] = set()  # members whose wallets could not take it in
+        self.told: dict[str, str] = {}  # start key → wallet, of the ends and cancellations
+        self.failed: set[str] = set()  # wallets that could not take it in
 
     def run(self) -> ObserveReport:
         current = self._is_current()
-        for identity in self.snapshot.members:
-            self._member_id(identity)
+        self._load_members()
         self._load_open_sessions()
         for end in self.snapshot.ended:
             self._ended(end)
@@ -120,28 +144,33 @@ class _Observation:
     def _ago_ms(self, age_ms: int) -> int:
         return max(0, self.now_ms - age_ms)
 
-    def _member_id(self, identity: Any) -> str:
-        member = known_member(self.connection, self.catalogue, identity)
-        if member is None:
-            member = ensure_member(self.connection, self.catalogue, self.now_ms, identity)
-        return member.member_id
+    def _load_members(self) -> None:
+        """Know everybody in the snapshot; only those about whom something is news cost more."""
+        identities = [*self.snapshot.members, *(server.member for server in self.snapshot.servers)]
+        known = known_members(self.connection, self.catalogue, identities)
+        for identity in identities:
+            key = (identity.hub_user_id, identity.created)
+            if key in self.members:
+                continue
+            member = known.get(key) or ensure_member(
+                self.connection, self.catalogue, self.now_ms, identity
+            )
+            self.members[key] = member.member_id
+            self.wallets[member.member_id] = member.wallet_id
+
+    def _member_id(self, identity: Identity) -> str:
+        return self.members[identity.hub_user_id, identity.created]
 
     def _load_open_sessions(self) -> None:
-        sessions = schema.sessions
-        query = select(sessions).where(
-            sessions.c.settled.is_(False),
-            sessions.c.hub == self.snapshot.hub,
-            sessions.c.ended_ms.is_(None),
-        )
-        for row in self.connection.execute(query).mappings():
-            self.known[row["start_key"]] = dict(row)
+        for row in rows_of(self.connection.execute(_OPEN, {"hub": self.snapshot.hub})):
+            self.known[row["start_key"]] = row
 
     # --- facts ----------------------------------------------------------------------------
 
     def _ended(self, end: EndSeen) -> None:
         session = self.known.pop(end.start_key, None)
         if session is not None:
-            self.told[end.start_key] = session["member_id"]
+            self.told[end.start_key] = session["wallet_id"]
             if session["ready_ms"] is None and end.ready_age_ms is not None:
                 # It became ready and ended since the last receipt.
                 self._ready(session, self._ago_ms(end.ready_age_ms), None)
@@ -154,13 +183,11 @@ class _Observation:
         if session is None:
             self._bury(start_key)
         else:
-            self.told[start_key] = session["member_id"]
+            self.told[start_key] = session["wallet_id"]
             self._end(session, self.now_ms, "cancelled")
 
     def _bury(self, start_key: str) -> None:
-        sessions = schema.sessions
-        over = select(sessions.c.session_id).where(sessions.c.start_key == start_key)
-        if self.connection.execute(over).first() is None:
+        if not is_used(self.connection, start_key):
             bury(self.connection, self.now_ms, start_key)
 
     def _end(self, session: dict[str, Any], ended_ms: int, reason: str) -> None:
@@ -171,13 +198,15 @@ class _Observation:
             if session_id in wallet.sessions:
                 end_session(wallet, wallet.sessions[session_id], ended_ms, reason)
 
-        self.changes[session["member_id"]].append(end)
+        self._change(session, end)
 
     def _ready(self, session: dict[str, Any], ready_ms: int, alive_ms: int | None) -> None:
         session_id = session["session_id"]
-        self.changes[session["member_id"]].append(
-            lambda wallet: _mark_ready(wallet, session_id, ready_ms, alive_ms)
-        )
+        self._change(session, lambda wallet: mark_ready(wallet, session_id, ready_ms, alive_ms))
+
+    def _change(self, session: Row, change: Change) -> None:
+        self.changes[session["wallet_id"]].append(change)
+        self.used.add(session["member_id"])
 
     def _server(self, server: ServerSeen) -> None:
         session = self.known.pop(server.start_key, None) if server.start_key else None
@@ -200,7 +229,7 @@ class _Observation:
 
     def _by_place(self, server: ServerSeen) -> dict[str, Any] | None:
         """Find the adopted session of a server that does not know its own key (any more)."""
-        if server.start_key is not None and not self._is_spent(server.start_key):
+        if server.start_key is not None and not is_used(self.connection, server.start_key):
             return None
         member_id = self._member_id(server.member)
         for start_key, session in self.known.items():
@@ -222,36 +251,35 @@ class _Observation:
             return
         member_id = self._member_id(server.member)
         start_key = server.start_key
-        if start_key is None or self._is_spent(start_key):
+        if start_key is None or is_used(self.connection, start_key):
             start_key = f"{ADOPTED}{new_id()}"
         self.seen.append(start_key)
         named = self.catalogue.profiles.get(server.profile or "")
         profile = named or self.catalogue.profiles[self.catalogue.adopt_profile]
         since_ms = self.now_ms if alive_ms is None else alive_ms
 
+        member = find_member(self.connection, schema.members.c.member_id == member_id)
+        assert member is not None
+        frozen = member["state"] == "frozen"
+
         def start(wallet: OpenWallet) -> None:
             session = start_session(
                 wallet,
                 self.catalogue,
                 profile,
+                member_id,
                 server.server_name,
                 start_key,
                 hub=self.snapshot.hub,
                 hub_started=server.started,
             )
-            _mark_ready(wallet, session["session_id"], since_ms, since_ms)
-            member = find_member(self.connection, schema.members.c.member_id == member_id)
-            if member is not None and member["state"] == "frozen" and self.catalogue.enforce:
-                order_stops(wallet, [session], "frozen")
+            mark_ready(wallet, session["session_id"], since_ms, since_ms)
+            if frozen:
+                set_end(session, self.now_ms + session["stop_time_ms"], "frozen")
 
-        self.changes[member_id].append(start)
-
-    def _is_spent(self, start_key: str) -> bool:
-        """Tell whether a key names a session that has ended, or a cancelled start."""
-        sessions, tombstones = schema.sessions, schema.tombstones
-        ended = select(sessions.c.start_key).where(sessions.c.start_key == start_key)
-        buried = select(tombstones.c.start_key).where(tombstones.c.start_key == start_key)
-        return self.connection.execute(ended.union(buried)).first() is not None
+        # Nobody said who pays: the member does.
+        self.changes[self.wallets[member_id]].append(start)
+        self.used.add(member_id)
 
     def _missing(self, finished: set[str]) -> None:
         """End what the books hold open and the hub does not know any more."""
@@ -268,84 +296,50 @@ class _Observation:
     # --- writing --------------------------------------------------------------------------
 
     def _write(self) -> None:
-        # In one order for everybody, so that two replicas cannot wait for each other.
-        for member_id in sorted(self.changes):
-            change = partial(self._change, member_id)
-            if isolated(self.connection, self.now_ms, member_id, change) is None:
-                self.failed.add(member_id)
-        sessions = schema.sessions
+        changed = change_wallets(
+            self.connection, self.catalogue, self.now_ms, list(self.changes), self._apply
+        )
+        self.failed = changed.failed
+        if self.used:
+            used = [{"of_member": key, "now_ms": self.now_ms} for key in sorted(self.used)]
+            self.connection.execute(_USED, used)
         if self.alive:
-            prove = (
-                update(sessions)
-                .where(
-                    sessions.c.session_id == bindparam("key"),
-                    (sessions.c.alive_to_ms.is_(None)) | (sessions.c.alive_to_ms < bindparam("at")),
-                )
-                .values(alive_to_ms=bindparam("at"))
-            )
             proofs = [{"key": key, "at": self.alive[key]} for key in sorted(self.alive)]
-            self.connection.execute(prove, proofs)
+            self.connection.execute(_PROVE, proofs)
 
-    def _change(self, member_id: str) -> bool:
-        """Apply what the snapshot tells of one member's servers."""
-        wallet = load_wallet(self.connection, self.catalogue, self.now_ms, member_id)
+    def _apply(self, wallet: OpenWallet) -> None:
+        """Apply what the snapshot tells of one wallet's servers."""
         for session in wallet.open_sessions():
             alive_ms = self.alive.get(session["session_id"])
             if alive_ms is not None:
                 session["alive_to_ms"] = max(alive_ms, session["alive_to_ms"] or 0)
-        for change in self.changes[member_id]:
+        for change in self.changes[wallet.wallet_id]:
             change(wallet)
         wallet.advance()
-        close_wallet(wallet, self.catalogue)
-        members = schema.members
-        self.connection.execute(
-            update(members).where(members.c.member_id == member_id).values(last_used_ms=self.now_ms)
-        )
-        return True
 
     def _is_booked(self, start_key: str) -> bool:
         return self.told.get(start_key) not in self.failed
 
     def _report(self) -> ObserveReport:
-        servers = dict(zip(self.seen, self.snapshot.servers, strict=True))
-        keys = [key for key in servers if key]
-        sessions, wallets = schema.sessions, schema.wallets
-        query = (
-            select(sessions, wallets.c.dry_ms)
-            .join(wallets, wallets.c.wallet_id == sessions.c.wallet_id)
-            .where(sessions.c.start_key.in_(keys), sessions.c.ended_ms.is_(None))
-        )
-        rows = {r["start_key"]: r for r in self.connection.execute(query).mappings()}
-        found = [rows[key] for key in keys if key in rows]
-        shown = tuple(servers[row["start_key"]] for row in found)
-        stops = [
-            r["dry_ms"] - r["stop_time_ms"]
-            if r["dry_ms"] is not None and r["ready_ms"] is not None and self.catalogue.enforce
-            else None
-            for r in found
-        ]
+        servers = {
+            key: server for key, server in zip(self.seen, self.snapshot.servers, strict=True) if key
+        }
+        rows = {
+            row["start_key"]: row
+            for row in rows_of(self.connection.execute(_OPEN, {"hub": self.snapshot.hub}))
+            if row["start_key"] in servers
+        }
+        found = [key for key in servers if key in rows]
         return ObserveReport(
-            shown,
-            tuple(session_record(row) for row in found),
-            tuple(stops),
+            tuple(servers[key] for key in found),
+            tuple(session_record(rows[key]) for key in found),
+            tuple(self._stop_ms(rows[key]) for key in found),
             tuple(e.start_key for e in self.snapshot.ended if self._is_booked(e.start_key)),
             tuple(key for key in self.snapshot.cancelled if self._is_booked(key)),
         )
 
-
-def _mark_ready(wallet: OpenWallet, session_id: str, ready_ms: int, alive_ms: int | None) -> None:
-    """Start metering from when the hub first saw the server ready.
-
-    Not before it was last seen starting (an adopted server: not before it was first seen); the
-    wallet is settled no further than that, see `OpenWallet.provable_to_ms`.
-    """
-    session = wallet.sessions.get(session_id)
-    if session is None or session["ready_ms"] is not None or session["ended_ms"] is not None:
-        return
-    earliest_ms = max(session["alive_to_ms"] or 0, wallet.row["settled_to_ms"])
-    # Never before what is settled, even if this clock is behind the one that settled it.
-    ready_ms = max(min(ready_ms, wallet.now_ms), earliest_ms)
-    session["ready_ms"] = ready_ms
-    session["alive_to_ms"] = max(ready_ms, alive_ms or 0)
-    if len(wallet.running_sessions()) == 1:
-        wallet.forget_warnings()
+    def _stop_ms(self, session: Row) -> int | None:
+        """Return when the hub is to stop a server if the service is away by then."""
+        if session["cut_ms"] is None or not self.catalogue.enforce:
+            return None
+        return int(session["cut_ms"] - session["stop_time_ms"])

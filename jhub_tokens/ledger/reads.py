@@ -17,19 +17,26 @@ from sqlalchemy.engine import RowMapping
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue, Profile
 from jhub_tokens.ledger import schema
-from jhub_tokens.ledger.membership import (
-    find_member,
-    load_wallet,
-    member_record,
-    select_members,
-)
+from jhub_tokens.ledger.cuts import dry_at, horizon_ms
+from jhub_tokens.ledger.limits import limits_of, reached_ms, spent_grains, tightest
+from jhub_tokens.ledger.loading import load_wallet, load_wallets
+from jhub_tokens.ledger.membership import find_member, member_record, select_members
 from jhub_tokens.ledger.records import (
     GrantView,
+    LedgerError,
+    MemberRecord,
     MemberSummary,
+    Payer,
     Prospect,
     WalletView,
 )
-from jhub_tokens.ledger.sessions import profile_needs, session_needs, session_record
+from jhub_tokens.ledger.sessions import (
+    paying_wallet,
+    profile_needs,
+    session_needs,
+    session_record,
+)
+from jhub_tokens.ledger.teams import teams_joined
 from jhub_tokens.ledger.wallet import OVERRUN, OpenWallet
 
 __all__ = [
@@ -37,6 +44,7 @@ __all__ = [
     "add_up",
     "exact_sum",
     "member_page",
+    "payers",
     "project",
     "prospects",
     "totals",
@@ -74,8 +82,7 @@ def project(wallet: OpenWallet) -> Projection:
         if isinstance(event, burndown.Renewed):
             renewal = event.renewal
             period = (renewal.at_ms, renewal.expires_ms, renewal.allotment)
-    horizon_ms = max([row["period_end_ms"], *(renewal.expires_ms for renewal in wallet.renewals)])
-    return Projection(wallet, outcome.wallet, outcome.events, *period, horizon_ms)
+    return Projection(wallet, outcome.wallet, outcome.events, *period, horizon_ms(wallet))
 
 
 _HALF = 1 << 31
@@ -99,6 +106,11 @@ def wallet_view(
     wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
     member = find_member(connection, schema.members.c.member_id == member_id)
     assert member is not None
+    return _view(connection, wallet, member_record(member))
+
+
+def _view(connection: Connection, wallet: OpenWallet, member: MemberRecord) -> WalletView:
+    now_ms = wallet.now_ms
     view = project(wallet)
     running = wallet.running_sessions()
     sessions = tuple(
@@ -106,7 +118,7 @@ def wallet_view(
         for s in wallet.open_sessions()
     )
     return WalletView(
-        member_record(member),
+        member,
         now_ms,
         view.walked.balance(),
         view.allotment_grains,
@@ -114,7 +126,7 @@ def wallet_view(
         view.period_start_ms,
         view.period_end_ms,
         sum(s["rate_mtok_h"] for s in running),
-        burndown.dry_at(view.walked, view.horizon_ms) if running else None,
+        dry_at(wallet, view.walked) if running else None,
         view.horizon_ms,
         sessions,
         _grant_views(wallet, view, now_ms),
@@ -169,12 +181,15 @@ def prospects(
     now_ms: int,
     member_id: str,
     profiles: Sequence[Profile],
+    payer: str | None = None,
 ) -> dict[str, Prospect]:
     """Tell for each profile whether one more session is carried and how long it would last."""
-    wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
+    wallet = paying_wallet(connection, catalogue, now_ms, member_id, payer, lock=False)
     view = project(wallet)
     open_sessions = wallet.open_sessions()
     needs = [session_needs(s, now_ms) for s in open_sessions]
+    mine = [s for s in open_sessions if s["member_id"] == member_id]
+    my_needs = [session_needs(s, now_ms) for s in mine]
     # A server that is still starting will burn too, from now at the earliest.
     starting = tuple(
         burndown.Meter(s["session_id"], s["rate_mtok_h"], now_ms)
@@ -183,15 +198,53 @@ def prospects(
     )
     found = {}
     for profile in profiles:
-        missing = burndown.shortfall(view.walked, [*needs, profile_needs(catalogue, profile)])
-        meters = (
-            *view.walked.meters,
-            *starting,
-            burndown.Meter("prospect", profile.rate_mtok_h, now_ms),
+        need = profile_needs(catalogue, profile)
+        exceeded = tightest(wallet, member_id, [*my_needs, need])
+        missing = burndown.shortfall(view.walked, [*needs, need])
+        more = burndown.Meter("prospect", profile.rate_mtok_h, now_ms)
+        meters = (*view.walked.meters, *starting, more)
+        lasts = [
+            burndown.dry_at(replace(view.walked, meters=meters), view.horizon_ms),
+            *(reached_ms(wallet, member_id, limit, (*starting, more))
+              for limit in limits_of(wallet, member_id)),
+        ]  # fmt: skip
+        if profile.max_run_ms is not None:
+            lasts.append(now_ms + profile.max_run_ms)
+        found[profile.name] = Prospect(
+            not missing and exceeded is None,
+            missing,
+            min((instant for instant in lasts if instant is not None), default=None),
+            None if exceeded is None else exceeded[0].reason,
         )
-        lasts_ms = burndown.dry_at(replace(view.walked, meters=meters), view.horizon_ms)
-        found[profile.name] = Prospect(not missing, missing, lasts_ms)
     return found
+
+
+def payers(
+    connection: Connection, catalogue: Catalogue, now_ms: int, member_id: str
+) -> tuple[Payer, ...]:
+    """Return the team wallets that a member may start servers on; see `Ledger.payers`."""
+    member = find_member(connection, schema.members.c.member_id == member_id)
+    if member is None:
+        raise LedgerError("unknown_member", "There is no such member.", "member_id")
+    joined = teams_joined(connection, catalogue, [member_id]).get(member_id, frozenset())
+    found = []
+    for name in sorted(joined):
+        wallet = paying_wallet(connection, catalogue, now_ms, member_id, name, lock=False)
+        caps = [item for item in limits_of(wallet, member_id) if item.reason == "team_cap"]
+        left = [
+            max(0, cap.amount_grains - spent_grains(wallet, member_id, cap.since_ms))
+            for cap in caps
+        ]
+        found.append(
+            Payer(
+                name,
+                wallet.terms.plan.name,
+                _view(connection, wallet, member_record(member)),
+                caps[0].amount_grains if caps else None,
+                left[0] if left else None,
+            )
+        )
+    return tuple(found)
 
 
 # --- lists -----------------------------------------------------------------------------------
@@ -226,8 +279,13 @@ def member_page(
         .limit(page_size)
         .offset((page - 1) * page_size)
     ).mappings()
-    found = tuple(_summary(connection, catalogue, now_ms, row) for row in rows.all())
-    return found, int(total)
+    shown = rows.all()
+    wallet_ids = [row["wallet_id"] for row in shown]
+    loaded = {
+        wallet.wallet_id: wallet
+        for wallet in load_wallets(connection, catalogue, now_ms, wallet_ids, lock=False)
+    }
+    return tuple(_summary(row, loaded[row["wallet_id"]]) for row in shown), int(total)
 
 
 def _nothing_left(wallet_id: Any) -> Any:
@@ -239,10 +297,7 @@ def _nothing_left(wallet_id: Any) -> Any:
     )
 
 
-def _summary(
-    connection: Connection, catalogue: Catalogue, now_ms: int, row: RowMapping
-) -> MemberSummary:
-    wallet = load_wallet(connection, catalogue, now_ms, row["member_id"], lock=False)
+def _summary(row: RowMapping, wallet: OpenWallet) -> MemberSummary:
     view = project(wallet)
     running = wallet.running_sessions()
     return MemberSummary(
@@ -251,7 +306,7 @@ def _summary(
         view.allotment_grains,
         sum(s["rate_mtok_h"] for s in running),
         len(wallet.open_sessions()),
-        burndown.dry_at(view.walked, view.horizon_ms) if running else None,
+        dry_at(wallet, view.walked) if running else None,
         row["used_ms"],
     )
 

@@ -20,6 +20,8 @@ __all__ = [
     "NotAdmitted",
     "NoticeRecord",
     "ObserveReport",
+    "Payer",
+    "PlanChange",
     "Prospect",
     "SessionRecord",
     "StatementEntry",
@@ -31,18 +33,27 @@ __all__ = [
 MemberState = Literal["active", "frozen"]
 NotAdmittedCode = Literal[
     "balance", "plan", "limit", "frozen", "unknown_profile", "unknown_image", "retired_image",
-    "bad_choice", "cancelled", "busy",
+    "bad_choice", "cancelled", "busy", "gpus", "spending_limit", "team_cap", "unknown_team",
+    "not_in_team",
 ]  # fmt: skip
+ChangeKind = Literal["rule", "chosen", "cancel", "trial"]
+StopReason = Literal["dry", "frozen", "max_run", "left_team", "day_limit", "week_limit", "team_cap"]
 NoticeKind = Literal[
-    "used_percent",  # params: percent
-    "time_left",  # params: minutes_ms (the threshold), dry_at_ms
-    "last_warning",  # params: stop_at_ms, dry_at_ms
-    "stopped_dry",  # params: sessions (titles), dry_at_ms, next_reset_ms
-    "would_stop",  # shadow mode: what "stopped_dry" would have said
+    "used_percent",  # params: percent, balance
+    "time_left",  # params: reason, threshold_ms, dry_at_ms (the cut), stop_at_ms, servers
+    "last_warning",  # the same
+    "stopped_dry",  # params: reason, dry_at_ms, servers, renews_at_ms
+    "stopped",  # the same, for a reason other than the balance
+    "would_stop",  # shadow mode: what the two above would have said
     "stop_failed",  # params: detail
     "credited",  # params: grains, kind, reason
-    "renewed",  # params: grains, period_end_ms
-    "frozen",  # params: reason
+    "renewed",  # params: grains, plan, period_end_ms
+    "expiring",  # params: grains, expires_at_ms
+    "plan_changed",  # params: plan
+    "plan_scheduled",  # params: plan, at_ms
+    "plan_kept",  # params: plan
+    "trial_started",  # params: plan, until_ms
+    "frozen",  # params: reason, actor
     "unfrozen",
 ]
 
@@ -66,10 +77,12 @@ class NotAdmitted(LedgerError):
         message: str,
         *,
         missing_grains: int = 0,
+        until_ms: int | None = None,
         field: str | None = None,
     ) -> None:
         super().__init__(code, message, field)
         self.missing_grains = missing_grains
+        self.until_ms = until_ms  # when the limit that refused begins anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +96,21 @@ class MemberRecord:
     state: MemberState
     plan: str
     wallet_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """A change of plan: waiting, applied or revoked."""
+
+    change_id: str
+    kind: ChangeKind
+    plan: str
+    at_ms: int
+    created_ms: int
+    applied_ms: int | None
+    revoked_ms: int | None
+    actor: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +133,8 @@ class SessionRecord:
     alive_to_ms: int | None
     charged_grains: int  # booked
     cost_grains: int  # booked and projected to the instant of the read
+    max_run_ms: int | None = None  # from ready on
+    cut_ms: int | None = None  # when it will be cut off as things stood at the last write
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +151,9 @@ class GrantView:
 
 @dataclass(frozen=True, slots=True)
 class WalletView:
-    """A member's wallet at one instant, projected beyond proof of life."""
+    """A wallet at one instant, projected beyond proof of life."""
 
-    member: MemberRecord
+    member: MemberRecord  # whose it is, or who looks at a team's
     as_of_ms: int
     balance_grains: int
     allotment_grains: int  # this period's grant
@@ -142,8 +172,20 @@ class Prospect:
     """What one more session at some rate would do to a wallet."""
 
     carried: bool
-    missing_grains: int  # 0 when carried
+    missing_grains: int  # what the balance lacks
     lasts_until_ms: int | None  # None: beyond what is foreseen
+    limit: str | None = None  # the spending limit that stands in the way
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """A team's wallet as one of its members sees it."""
+
+    team: str
+    plan: str
+    wallet: WalletView
+    cap_grains: int | None  # what this member may spend in a period
+    left_grains: int | None  # of it
 
 
 @dataclass(frozen=True, slots=True)

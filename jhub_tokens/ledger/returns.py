@@ -8,7 +8,8 @@ from typing import Any
 
 from jhub_tokens import burndown
 from jhub_tokens.ledger.chain import Entry
-from jhub_tokens.ledger.wallet import OVERRUN, OpenWallet, new_id
+from jhub_tokens.ledger.rows import new_id
+from jhub_tokens.ledger.wallet import OVERRUN, OpenWallet
 
 __all__ = ["return_charge"]
 
@@ -49,7 +50,7 @@ def return_charge(wallet: OpenWallet, session: dict[str, Any], amount: int, reas
         wallet.add_grant(refund, "refund", expired)
         entries.append(Entry("grant", expired, refund.grant_id, session_id))
     entries.append(Entry("consumed", -amount, None, session_id))
-    wallet.post("return", wallet.now_ms, entries, reason=reason)
+    wallet.post("return", wallet.at_ms, entries, reason=reason)
     session["charged_grains"] -= amount
 
 

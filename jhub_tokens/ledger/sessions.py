@@ -6,27 +6,50 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue, Profile
 from jhub_tokens.ledger import schema
-from jhub_tokens.ledger.deadlines import close_stop_orders
-from jhub_tokens.ledger.membership import (
-    close_wallet,
-    current_plan,
-    find_member,
-    load_wallet,
-)
-from jhub_tokens.ledger.records import LedgerError, NotAdmitted, SessionRecord
+from jhub_tokens.ledger.closing import close_wallet
+from jhub_tokens.ledger.deadlines import close_stop_order, set_end
+from jhub_tokens.ledger.limits import Limit, tightest
+from jhub_tokens.ledger.loading import load_team_wallet, load_wallet
+from jhub_tokens.ledger.records import LedgerError, NotAdmitted, NotAdmittedCode, SessionRecord
 from jhub_tokens.ledger.returns import return_charge
-from jhub_tokens.ledger.wallet import OpenWallet, new_id
+from jhub_tokens.ledger.rows import Row, new_id
+from jhub_tokens.ledger.teams import find_team, is_in_team
+from jhub_tokens.ledger.wallet import OpenWallet
 from jhub_tokens.units import format_tokens
 
-__all__ = ["admit", "bury", "end_session", "session_needs", "session_record", "start_session"]
+__all__ = [
+    "admit",
+    "bury",
+    "end_session",
+    "is_used",
+    "mark_ready",
+    "paying_wallet",
+    "session_needs",
+    "session_record",
+    "start_session",
+]
 
 #: Refusals by the economy's rules; shadow mode reports them but admits.
-RULES = ("plan", "frozen", "limit", "balance")
+RULES = ("plan", "frozen", "limit", "gpus", "spending_limit", "team_cap", "balance")
+
+_STATE = select(schema.members.c.state).where(schema.members.c.member_id == bindparam("member_id"))
+_BY_KEY = select(schema.sessions).where(schema.sessions.c.start_key == bindparam("start_key"))
+_KEY_USED = (
+    select(schema.sessions.c.start_key)
+    .where(schema.sessions.c.start_key == bindparam("start_key"))
+    .union_all(
+        select(schema.tombstones.c.start_key).where(
+            schema.tombstones.c.start_key == bindparam("start_key")
+        )
+    )
+)
+#: A run shorter than this is no choice but a slip.
+SHORTEST_RUN_MS = 60_000
 
 
 def session_record(row: Any, cost_grains: int | None = None) -> SessionRecord:
@@ -48,6 +71,8 @@ def session_record(row: Any, cost_grains: int | None = None) -> SessionRecord:
         row["alive_to_ms"],
         row["charged_grains"],
         row["charged_grains"] if cost_grains is None else cost_grains,
+        row["max_run_ms"],
+        row["cut_ms"],
     )
 
 
@@ -65,35 +90,99 @@ def admit(
     profile: str,
     image: str | None,
     gpu_model: str | None,
+    payer: str | None,
+    max_run_ms: int | None,
     hub: str,
 ) -> tuple[SessionRecord, NotAdmitted | None]:
     """Admit a start, decided under the wallet's lock, or raise; see `Ledger.admit`."""
-    wallet = load_wallet(connection, catalogue, now_ms, member_id)
+    wallet = paying_wallet(connection, catalogue, now_ms, member_id, payer)
     known = _known_start(connection, member_id, start_key, server_name, profile)
     if known is not None:
         return known, None
     chosen = _choose(catalogue, now_ms, profile, image, gpu_model)
+    longest_ms = _longest_run_ms(chosen[0], max_run_ms)
     wallet.advance()
-    refusal = _refusal(connection, catalogue, wallet, chosen[0], server_name)
+    refusal = _refusal(connection, catalogue, wallet, chosen[0], member_id, server_name)
     if refusal is not None and catalogue.enforce:
         raise refusal
-    for session in wallet.open_sessions():
-        if session["server_name"] == server_name and session["ready_ms"] is None:
-            # The hub runs one server of a name: an earlier start of it came to nothing.
-            end_session(wallet, session, now_ms, "superseded")
-    wallet.advance()  # what was given up is settled with this very operation
+    superseded = [
+        # The hub runs one server of a name: an earlier start of it came to nothing.
+        session
+        for session in wallet.open_sessions()
+        if session["ready_ms"] is None and _is_at(session, member_id, server_name)
+    ]
+    for session in superseded:
+        end_session(wallet, session, now_ms, "superseded")
+    if superseded:
+        wallet.advance()  # what was given up is settled with this very operation
     session = start_session(
         wallet,
         catalogue,
         chosen[0],
+        member_id,
         server_name,
         start_key,
         hub=hub,
         image=chosen[1],
         gpu=chosen[2],
+        max_run_ms=longest_ms,
     )
     close_wallet(wallet, catalogue)
     return session_record(session), refusal
+
+
+def paying_wallet(
+    connection: Connection,
+    catalogue: Catalogue,
+    now_ms: int,
+    member_id: str,
+    payer: str | None,
+    *,
+    lock: bool = True,
+) -> OpenWallet:
+    """Return the wallet that pays: the member's own, or that of the team called `payer`.
+
+    Raises
+    ------
+    LedgerError
+        ``unknown_member``.
+    NotAdmitted
+        ``unknown_team`` or ``not_in_team``.
+    """
+    if not payer:
+        return load_wallet(connection, catalogue, now_ms, member_id, lock=lock)
+    team_id = find_team(connection, payer) if payer in catalogue.teams else None
+    if team_id is None:
+        raise NotAdmitted("unknown_team", f"There is no team “{payer[:80]}”.", field="payer")
+    wallet = load_team_wallet(connection, catalogue, now_ms, team_id, lock=lock)
+    if not is_in_team(connection, team_id, member_id):
+        title = catalogue.teams[payer].title
+        raise NotAdmitted("not_in_team", f"You are not in the team {title}.", field="payer")
+    return wallet
+
+
+def _is_at(session: Row, member_id: str, server_name: str) -> bool:
+    return (session["member_id"], session["server_name"]) == (member_id, server_name)
+
+
+def _longest_run_ms(profile: Profile, chosen_ms: int | None) -> int | None:
+    """Return how long the session may run at most: the profile's bound, or less if chosen.
+
+    Raises
+    ------
+    NotAdmitted
+        ``bad_choice`` if the choice is longer than the profile allows, or no time at all.
+    """
+    if chosen_ms is None:
+        return profile.max_run_ms
+    if chosen_ms < SHORTEST_RUN_MS:
+        message = "The longest run must be one minute or more."
+        raise NotAdmitted("bad_choice", message, field="max_run_ms")
+    if profile.max_run_ms is not None and chosen_ms > profile.max_run_ms:
+        hours = f"{profile.max_run_ms / 3_600_000:g}"
+        message = f"{profile.title} runs for {hours} hours at most."
+        raise NotAdmitted("bad_choice", message, field="max_run_ms")
+    return chosen_ms
 
 
 def _known_start(
@@ -108,9 +197,9 @@ def _known_start(
     LedgerError
         If the key was used for another start (code ``idempotency_conflict``).
     """
-    sessions = schema.sessions
-    query = select(sessions).where(sessions.c.start_key == start_key)
-    row = connection.execute(query).mappings().first()
+    if not is_used(connection, start_key):
+        return None
+    row = connection.execute(_BY_KEY, {"start_key": start_key}).mappings().first()
     if row is not None:
         asked = (member_id, server_name, profile)
         if (row["member_id"], row["server_name"], row["profile"]) != asked:
@@ -121,11 +210,12 @@ def _known_start(
             )
         if row["ended_ms"] is None:
             return session_record(row)
-    tombstones = schema.tombstones
-    buried = select(tombstones).where(tombstones.c.start_key == start_key)
-    if row is not None or connection.execute(buried).first() is not None:
-        raise NotAdmitted("cancelled", "This start was cancelled. Start the server again.")
-    return None
+    raise NotAdmitted("cancelled", "This start was cancelled. Start the server again.")
+
+
+def is_used(connection: Connection, start_key: str) -> bool:
+    """Tell whether a key names a session, open or not, or a cancelled start."""
+    return connection.execute(_KEY_USED, {"start_key": start_key}).first() is not None
 
 
 def _choose(
@@ -182,24 +272,33 @@ def _refusal(
     catalogue: Catalogue,
     wallet: OpenWallet,
     profile: Profile,
+    member_id: str,
     server_name: str,
 ) -> NotAdmitted | None:
     """Return why the economy's rules refuse this start, None if they don't."""
-    member = find_member(connection, schema.members.c.member_id == wallet.row["member_id"])
-    assert member is not None
-    plan = current_plan(connection, catalogue, member["member_id"])
-    if member["state"] == "frozen":
+    plan = wallet.terms.plan
+    if connection.execute(_STATE, {"member_id": member_id}).scalar_one() == "frozen":
         return NotAdmitted("frozen", "This membership is frozen.")
     if profile.name not in plan.profiles:
         return NotAdmitted("plan", f"The plan {plan.title} does not include {profile.title}.")
     # An earlier server of this name is over, even if its end has yet to be reported.
-    others = [s for s in wallet.open_sessions() if s["server_name"] != server_name]
+    others = [s for s in wallet.open_sessions() if not _is_at(s, member_id, server_name)]
     if len(others) >= plan.max_servers:
         servers = "one server" if plan.max_servers == 1 else f"{plan.max_servers} servers"
         return NotAdmitted("limit", f"The plan {plan.title} runs {servers} at a time.")
+    gpus = profile.gpus + sum(s["gpus"] for s in others)
+    if profile.gpus and plan.max_gpus is not None and gpus > plan.max_gpus:
+        message = (
+            f"The plan {plan.title} runs on {plan.max_gpus} GPUs at a time; this makes {gpus}."
+        )
+        return NotAdmitted("gpus", message)
+    need = profile_needs(catalogue, profile)
+    mine = [session_needs(s, wallet.now_ms) for s in others if s["member_id"] == member_id]
+    exceeded = tightest(wallet, member_id, [*mine, need])
+    if exceeded is not None:
+        return _over_limit(profile, *exceeded)
     needs = [session_needs(s, wallet.now_ms) for s in others]
-    needs.append(profile_needs(catalogue, profile))
-    missing = burndown.shortfall(wallet.projected(), needs)
+    missing = burndown.shortfall(wallet.projected(), [*needs, need])
     if missing:
         return NotAdmitted(
             "balance",
@@ -207,6 +306,24 @@ def _refusal(
             missing_grains=missing,
         )
     return None
+
+
+_LIMITS = {
+    "day_limit": "Today's spending limit",
+    "week_limit": "This week's spending limit",
+    "team_cap": "Your share of the team's tokens",
+}
+
+
+def _over_limit(profile: Profile, limit: Limit, missing_grains: int) -> NotAdmitted:
+    code: NotAdmittedCode = "team_cap" if limit.reason == "team_cap" else "spending_limit"
+    return NotAdmitted(
+        code,
+        f"{_LIMITS[limit.reason]} of {format_tokens(limit.amount_grains)} tokens is "
+        f"{format_tokens(missing_grains)} short of what {profile.title} needs.",
+        missing_grains=missing_grains,
+        until_ms=limit.until_ms,
+    )
 
 
 def profile_needs(catalogue: Catalogue, profile: Profile) -> burndown.Need:
@@ -232,20 +349,22 @@ def start_session(
     wallet: OpenWallet,
     catalogue: Catalogue,
     profile: Profile,
+    member_id: str,
     server_name: str,
     start_key: str,
     *,
     hub: str,
     image: str | None = None,
     gpu: str | None = None,
+    max_run_ms: int | None = None,
     hub_started: str | None = None,
-) -> dict[str, Any]:
+) -> Row:
     """Open a session in the wallet at the catalogue's present rate, which it keeps to its end."""
     policy = catalogue.policy
     session = {
         "session_id": new_id(),
         "wallet_id": wallet.wallet_id,
-        "member_id": wallet.row["member_id"],
+        "member_id": member_id,
         "hub": hub,
         "server_name": server_name,
         "start_key": start_key,
@@ -253,16 +372,23 @@ def start_session(
         "profile": profile.name,
         "image": image,
         "gpu_model": gpu,
+        "gpus": profile.gpus,
         "rate_mtok_h": profile.rate_mtok_h,
         "minimum_run_ms": policy.minimum_run_ms,
         "grace_ms": policy.grace_ms,
         "stop_time_ms": policy.stop_time_ms,
+        "max_run_ms": max_run_ms,
         "age": max((s["age"] for s in wallet.sessions.values()), default=0) + 1,
         "admitted_ms": wallet.now_ms,
         "ready_ms": None,
         "alive_to_ms": None,
         "ended_ms": None,
         "end_reason": None,
+        "stop_by_ms": None,
+        "stop_by_reason": None,
+        "cut_ms": None,
+        "noticed_ms": None,
+        "stop_reason": None,
         "settled": False,
         "charged_grains": 0,
     }
@@ -270,7 +396,24 @@ def start_session(
     return session
 
 
-def end_session(wallet: OpenWallet, session: dict[str, Any], ended_ms: int, reason: str) -> None:
+def mark_ready(wallet: OpenWallet, session_id: str, ready_ms: int, alive_ms: int | None) -> None:
+    """Start metering from when the hub first saw the server ready.
+
+    Not before it was last seen starting (an adopted server: not before it was first seen); the
+    wallet is settled no further than that, see `OpenWallet.provable_to_ms`.
+    """
+    session = wallet.sessions.get(session_id)
+    if session is None or session["ready_ms"] is not None or session["ended_ms"] is not None:
+        return
+    earliest_ms = max(session["alive_to_ms"] or 0, wallet.row["settled_to_ms"])
+    # Never before what is settled, even if this clock is behind the one that settled it.
+    ready_ms = max(min(ready_ms, wallet.now_ms), earliest_ms)
+    session["ready_ms"] = ready_ms
+    session["alive_to_ms"] = max(ready_ms, alive_ms or 0)
+    set_end(session, session["stop_by_ms"], session["stop_by_reason"])
+
+
+def end_session(wallet: OpenWallet, session: Row, ended_ms: int, reason: str) -> None:
     """End a session at `ended_ms`, clamped between what is known and now.
 
     A session that was never ready costs nothing. If more was booked than it lived, the
@@ -281,16 +424,10 @@ def end_session(wallet: OpenWallet, session: dict[str, Any], ended_ms: int, reas
     earliest_ms = session["ready_ms"] or session["admitted_ms"]
     ended_ms = max(earliest_ms, min(ended_ms, wallet.now_ms))
     session["ended_ms"] = ended_ms
-    order = wallet.connection.execute(
-        select(schema.stop_orders.c.reason).where(
-            schema.stop_orders.c.session_id == session["session_id"],
-            schema.stop_orders.c.closed_ms.is_(None),
-        )
-    ).scalar()
     # A server that we ordered to stop ended for our reason, however the hub words it.
-    session["end_reason"] = order or reason
-    if order:
-        close_stop_orders(wallet, [session], "ended")
+    session["end_reason"] = session["stop_reason"] or reason
+    if session["stop_reason"] is not None:
+        close_stop_order(wallet, session, "ended")
     overbooked_ms = wallet.row["settled_to_ms"] - max(ended_ms, session["ready_ms"] or 0)
     if session["ready_ms"] is not None and overbooked_ms > 0 and session["rate_mtok_h"]:
         amount = session["rate_mtok_h"] * overbooked_ms

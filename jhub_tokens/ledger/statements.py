@@ -11,17 +11,15 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger import schema
-from jhub_tokens.ledger.membership import find_member, load_wallet, member_record
+from jhub_tokens.ledger.loading import load_wallet
+from jhub_tokens.ledger.membership import find_member, member_record
 from jhub_tokens.ledger.reads import Projection, add_up, exact_sum, project
 from jhub_tokens.ledger.records import StatementEntry, StatementView
+from jhub_tokens.ledger.rows import ENDS, is_before
 from jhub_tokens.ledger.wallet import OVERRUN
 from jhub_tokens.periods import period
 
 __all__ = ["periods", "statement"]
-
-#: What is about a span that ends at an instant belongs to the period before that instant; what
-#: begins at it belongs to the period after.
-_ENDS = ("usage", "expiry")
 
 
 def periods(
@@ -29,9 +27,7 @@ def periods(
 ) -> tuple[tuple[int, int], ...]:
     """Return the member's periods so far, newest first."""
     wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
-    subscriptions = schema.subscriptions
-    owned = select(subscriptions).where(subscriptions.c.member_id == member_id)
-    row = connection.execute(owned).mappings().one()
+    row = wallet.subscription
     spans = []
     n = wallet.row["period_n"] + sum(r.at_ms <= now_ms for r in wallet.renewals)
     while n >= 0:
@@ -74,7 +70,7 @@ def statement(
 def _within(from_ms: int, to_ms: int) -> Any:
     """Return the condition for a transaction to lie in [`from_ms`, `to_ms`)."""
     t = schema.transactions.c
-    ends = t.kind.in_(_ENDS)
+    ends = t.kind.in_(ENDS)
     return or_(
         and_(ends, t.at_ms > from_ms, t.at_ms <= to_ms),
         and_(~ends, t.at_ms >= from_ms, t.at_ms < to_ms),
@@ -82,17 +78,24 @@ def _within(from_ms: int, to_ms: int) -> Any:
 
 
 def _is_within(kind: str, at_ms: int, from_ms: int, to_ms: int) -> bool:
-    if kind in _ENDS:
-        return from_ms < at_ms <= to_ms
-    return from_ms <= at_ms < to_ms
+    return is_before(kind, at_ms, to_ms) and not is_before(kind, at_ms, from_ms)
 
 
-def _balance_before(connection: Connection, wallet_id: str, from_ms: int) -> int:
-    transactions = schema.transactions
-    query = select(*exact_sum(transactions.c.change_grains)).where(
-        transactions.c.wallet_id == wallet_id, _within(-(1 << 62), from_ms)
+def _balance_before(connection: Connection, wallet_id: str, at_ms: int) -> int:
+    """Return the balance brought forward, from the beginning of the last period before `at_ms`."""
+    t, p = schema.transactions, schema.wallet_periods
+    begun = (
+        select(p.c.start_ms, p.c.opening_grains)
+        .where(p.c.wallet_id == wallet_id, p.c.start_ms <= at_ms)
+        .order_by(p.c.start_ms.desc())
+        .limit(1)
     )
-    return add_up(*connection.execute(query).one())
+    # Periods before release 0.2 have no row: then it is all that was ever booked.
+    since_ms, opening = connection.execute(begun).first() or (-(1 << 62), 0)
+    query = select(*exact_sum(t.c.change_grains)).where(
+        t.c.wallet_id == wallet_id, _within(since_ms, at_ms)
+    )
+    return int(opening) + add_up(*connection.execute(query).one())
 
 
 def _booked(connection: Connection, wallet_id: str, from_ms: int, to_ms: int) -> Any:

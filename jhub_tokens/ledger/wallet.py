@@ -1,23 +1,23 @@
-"""A wallet under its lock: one locked read, plain Python, one batched write.
+"""A wallet under its lock, in plain Python: what it holds, how it advances, what it posts.
 
-Every money operation opens its wallet here, lets it `advance` and posts what it has to post;
-`save` then writes all of it. Nothing else in the package inserts transactions or entries.
+`loading` reads wallets and `saving` writes them, many at once; between the two, every money
+operation works on an `OpenWallet` alone. Nothing else in the package makes transactions or
+entries.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.engine import RowMapping
+from sqlalchemy import Connection, select
 
 from jhub_tokens import burndown
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.chain import Entry, transaction_hash
+from jhub_tokens.ledger.rows import Batch, Row, Terms, is_before, new_id
 
-__all__ = ["OVERRUN", "PLAN_SOURCES", "STOP_SAID", "OpenWallet", "new_id"]
+__all__ = ["OVERRUN", "PLAN_SOURCES", "STOP_SAID", "OpenWallet"]
 
 #: Sources that the subscription makes; everything else is credited.
 PLAN_SOURCES = ("plan", "rollover")
@@ -27,43 +27,42 @@ STOP_SAID = 0
 CREDIT_PRIORITY = 10  # what lapses by itself burns before what was paid for
 
 
-def new_id() -> str:
-    """Return a new opaque identifier."""
-    return uuid.uuid4().hex
-
-
 class OpenWallet:
     """A wallet read for writing; single use within one database transaction.
 
-    The mappings `row`, `grants` and `sessions` hold the columns as they will be saved.
+    The mappings `row`, `subscription`, `grants` and `sessions` hold the columns as they will be
+    saved. `past` are settled sessions that a spending limit still counts, `ahead` what is booked
+    already of the time after a renewal that is not.
     """
 
     def __init__(
         self,
         connection: Connection,
         now_ms: int,
-        row: RowMapping,
-        grants: Sequence[RowMapping],
-        sessions: Sequence[RowMapping],
-        renewals: tuple[burndown.Renewal, ...] = (),
-        *,
-        deducts_overrun: bool = False,
+        row: Row,
+        subscription: Row,
+        grants: Sequence[Row],
+        sessions: Sequence[Row],
+        terms: Terms,
+        past: Sequence[Row] = (),
+        ahead: Sequence[Row] = (),
     ) -> None:
         self.connection = connection
         self.now_ms = now_ms
-        self.row: dict[str, Any] = dict(row)
-        self.grants: dict[str, dict[str, Any]] = {g["grant_id"]: dict(g) for g in grants}
-        self.sessions: dict[str, dict[str, Any]] = {s["session_id"]: dict(s) for s in sessions}
-        self.renewals = renewals
-        self.deducts_overrun = deducts_overrun
+        self.row = row
+        self.subscription = subscription
+        self.grants = {g["grant_id"]: g for g in grants}
+        self.sessions = {s["session_id"]: s for s in sessions}
+        self.past = past
+        self._ahead = ahead
+        self.terms = terms
+        self.renewals = terms.renewals
         self.renewed = False  # whether a period began in this operation
-        self._saved_row = dict(self.row)
-        self._saved_grants = {key: dict(value) for key, value in self.grants.items()}
-        self._saved_sessions = {key: dict(value) for key, value in self.sessions.items()}
-        self._transactions: list[dict[str, Any]] = []
-        self._entries: list[dict[str, Any]] = []
-        self._remarks: list[dict[str, Any]] = []
-        self._effects: list[tuple[Any, dict[str, Any]]] = []
+        self.batch = Batch()
+        self.saved_row = dict(row)
+        self.saved_subscription = dict(subscription)
+        self.saved_grants = {key: dict(value) for key, value in self.grants.items()}
+        self.saved_sessions = {key: dict(value) for key, value in self.sessions.items()}
 
     @property
     def wallet_id(self) -> str:
@@ -73,7 +72,12 @@ class OpenWallet:
     @property
     def last_transaction_id(self) -> str:
         """The transaction that this operation posted last."""
-        return str(self._transactions[-1]["transaction_id"])
+        return str(self.batch.transactions[-1]["transaction_id"])
+
+    @property
+    def at_ms(self) -> int:
+        """The instant that a posting is about: now, but never before what is settled."""
+        return max(self.now_ms, int(self.row["settled_to_ms"]))
 
     # --- the wallet as the pure core sees it ----------------------------------------------
 
@@ -100,7 +104,7 @@ class OpenWallet:
                 g["age"],
                 g["starts_ms"],
                 g["expires_ms"],
-                g["rolls"],
+                _rolls(g),
             )
             for g in self.grants.values()
         )
@@ -110,7 +114,7 @@ class OpenWallet:
             meters,
             self.renewals,
             self.row["debt_grains"],
-            self.deducts_overrun,
+            self.terms.deducts_overrun,
         )
 
     def projected(self) -> burndown.Wallet:
@@ -144,6 +148,7 @@ class OpenWallet:
         if to_ms > self.row["settled_to_ms"]:
             outcome = burndown.advance(self.pure(), to_ms)
             charges: list[burndown.Charge] = []
+            period: Row = {}
             for event in outcome.events:
                 if isinstance(event, burndown.Charge):
                     charges.append(event)
@@ -152,8 +157,10 @@ class OpenWallet:
                 charges = []
                 if isinstance(event, burndown.Lapse):
                     self._post_lapse(event)
+                    if period and event.at_ms == period["start_ms"]:
+                        period["opening_grains"] -= event.amount  # it belongs to the time before
                 else:
-                    self._post_renewal(event)
+                    period = self._post_renewal(event)
             self._post_charges(charges)
             self.row["settled_to_ms"] = to_ms
             self.renewals = outcome.wallet.renewals
@@ -189,7 +196,7 @@ class OpenWallet:
     def _cover_overrun(self, charges: Sequence[burndown.Charge], unpaid: int) -> str:
         """Grant exactly what nobody could pay, so that no wallet is ever negative."""
         starts_ms = min(c.from_ms for c in charges if c.grant_id is None)
-        if self.deducts_overrun:
+        if self.terms.deducts_overrun:
             self.row["debt_grains"] += unpaid
         return self.credit(OVERRUN, unpaid, at_ms=starts_ms, starts_ms=starts_ms)
 
@@ -200,14 +207,20 @@ class OpenWallet:
         ]
         self.post("expiry", lapse.at_ms, entries)
 
-    def _post_renewal(self, renewed: burndown.Renewed) -> None:
-        renewal = renewed.renewal
-        if renewed.rollover is not None:
-            total = renewed.rollover.remaining
-            self.add_grant(renewed.rollover, "rollover", 0)
-            entries = [Entry("grant", -amount, grant_id) for grant_id, amount in renewed.rolled]
-            entries.append(Entry("grant", total, renewed.rollover.grant_id))
-            self.grants[renewed.rollover.grant_id]["granted_grains"] = total
+    def _post_renewal(self, renewed: burndown.Renewed) -> Row:
+        """Post what a renewal did; return the row of the period that it began."""
+        renewal, row = renewed.renewal, self.row
+        opening = sum(grant["remaining_grains"] for grant in self.grants.values()) - sum(
+            booked["change_grains"]
+            for booked in (*self._ahead, *self.batch.transactions)
+            if not is_before(booked["kind"], booked["at_ms"], renewal.at_ms)
+        )
+        for rollover in renewed.rollovers:
+            self.add_grant(rollover, "rollover", rollover.remaining)
+        if renewed.rolled:
+            entries = []
+            for from_id, to_id, amount in renewed.rolled:
+                entries += [Entry("grant", -amount, from_id), Entry("grant", amount, to_id)]
             self.post("rollover", renewal.at_ms, entries)
         self.add_grant(renewed.allotment, "plan", renewal.allotment)
         entries = [
@@ -217,24 +230,39 @@ class OpenWallet:
         if renewal.allotment:
             self.post("allotment", renewal.at_ms, entries)
         if renewed.repaid:
-            self.row["debt_grains"] -= renewed.repaid
+            row["debt_grains"] -= renewed.repaid
             entries = [
                 Entry("grant", -renewed.repaid, renewed.allotment.grant_id),
                 Entry("issued:overrun", renewed.repaid),
             ]
             self.post("overrun", renewal.at_ms, entries, reason="repaid from the allotment")
-        self.row["period_start_ms"] = renewal.at_ms
-        self.row["period_end_ms"] = renewal.expires_ms
+        row["period_start_ms"] = renewal.at_ms
+        row["period_end_ms"] = renewal.expires_ms
         self.renewed = True
-        self.row["period_n"] += 1
-        self.row["allotment_grains"] = renewal.allotment
-        self.row["percent_noticed"] = 0
+        row["period_n"] += 1
+        row["allotment_grains"] = renewal.allotment
+        row["percent_noticed"] = 0
         self.forget_warnings()
+        price = self.terms.coming.price
+        period = {
+            "wallet_id": self.wallet_id,
+            "n": row["period_n"],
+            "start_ms": renewal.at_ms,
+            "end_ms": renewal.expires_ms,
+            "plan": self.terms.coming.name,
+            "price_minor": price.amount_minor if price else None,
+            "currency": price.currency if price else None,
+            "allotment_grains": renewal.allotment,
+            "opening_grains": opening,
+        }
+        self.batch.periods.append(period)
+        return period
 
     def forget_warnings(self) -> None:
         """Let time-left warnings come anew; that a stop was said stays, for its orders stand."""
-        if self.row["time_noticed_ms"] != STOP_SAID:
-            self.row["time_noticed_ms"] = None
+        for session in self.open_sessions():
+            if session["noticed_ms"] != STOP_SAID:
+                session["noticed_ms"] = None
 
     # --- posting --------------------------------------------------------------------------
 
@@ -246,10 +274,14 @@ class OpenWallet:
         at_ms: int,
         starts_ms: int,
         expires_ms: int | None = None,
+        rolls: int = 0,
         actor: str = "",
         reason: str = "",
     ) -> str:
-        """Issue a grant of `amount` grains from `source` and return its id."""
+        """Issue a grant of `amount` grains from `source` and return its id.
+
+        One that expires may survive `rolls` renewals, within the plan's cap.
+        """
         assert amount > 0, "a grant is positive"
         grant = burndown.Grant(
             new_id(),
@@ -258,6 +290,7 @@ class OpenWallet:
             age=self.row["transactions_count"],
             starts_ms=starts_ms,
             expires_ms=expires_ms,
+            rolls=rolls,
         )
         self.add_grant(grant, source, amount)
         entries = [Entry(f"issued:{source}", -amount), Entry("grant", amount, grant.grant_id)]
@@ -276,7 +309,8 @@ class OpenWallet:
             "remaining_grains": 0,
             "starts_ms": grant.starts_ms,
             "expires_ms": grant.expires_ms,
-            "rolls": grant.rolls,
+            "rolls": grant.rolls > 0,
+            "rolls_left": grant.rolls,
             "spent": False,
         }
 
@@ -304,7 +338,7 @@ class OpenWallet:
         previous_hash = self.row["head_hash"]
         facts = (transaction_id, self.wallet_id, number, kind, at_ms, self.now_ms)
         digest = transaction_hash(previous_hash, *facts, entries)
-        self._transactions.append(
+        self.batch.transactions.append(
             {
                 "transaction_id": transaction_id,
                 "wallet_id": self.wallet_id,
@@ -317,7 +351,7 @@ class OpenWallet:
                 "hash": digest,
             }
         )
-        self._entries.extend(
+        self.batch.entries.extend(
             {
                 "transaction_id": transaction_id,
                 "line": line,
@@ -331,7 +365,7 @@ class OpenWallet:
             for line, entry in enumerate(entries)
         )
         if actor or reason:
-            self._remarks.append(
+            self.batch.remarks.append(
                 {"transaction_id": transaction_id, "actor": actor, "reason": reason}
             )
         self.row["transactions_count"] = number
@@ -345,7 +379,7 @@ class OpenWallet:
             spent = select(schema.grants).where(schema.grants.c.grant_id == grant_id)
             row = self.connection.execute(spent).mappings().one()
             grant = self.grants[grant_id] = dict(row)
-            self._saved_grants[grant_id] = dict(row)
+            self.saved_grants[grant_id] = dict(row)
         return grant
 
     def paid_by(self, session_id: str) -> list[tuple[str, int]]:
@@ -364,63 +398,15 @@ class OpenWallet:
         # Charges of this very operation are not in the database yet.
         fresh = [
             (e["grant_id"], e["amount_grains"])
-            for e in reversed(self._entries)
+            for e in reversed(self.batch.entries)
             if e["session_id"] == session_id and e["account"] == "grant"
         ]
         return [*fresh, *((row.grant_id, row.amount_grains) for row in booked)]
 
-    # --- writing --------------------------------------------------------------------------
 
-    def effect(self, table: Any, row: dict[str, Any]) -> None:
-        """Have a notice or stop order written with this operation, after what it refers to."""
-        self._effects.append((table, row))
-
-    def effects_on(self, table: Any, column: str) -> set[Any]:
-        """Return the values of a column in the rows that wait to be written to `table`."""
-        return {row[column] for effected, row in self._effects if effected is table}
-
-    def save(self) -> None:
-        """Write everything that changed, in one batch for each table."""
-        self.row["open_sessions"] = len(self.open_sessions())
-        for grant in self.grants.values():
-            expires_ms = grant["expires_ms"]
-            over = expires_ms is not None and expires_ms <= self.row["settled_to_ms"]
-            # An overrun grant is spent as it is made; a credit with nothing left never refills
-            # but by a return, which loads it again.
-            grant["spent"] = grant["remaining_grains"] == 0 and (
-                over or grant["source"] not in PLAN_SOURCES
-            )
-        self._write(schema.grants, "grant_id", self.grants, self._saved_grants)
-        self._write(schema.sessions, "session_id", self.sessions, self._saved_sessions)
-        for table, rows in (
-            (schema.transactions, self._transactions),
-            (schema.entries, self._entries),
-            (schema.remarks, self._remarks),
-        ):
-            if rows:
-                self.connection.execute(insert(table), rows)
-        self._write(
-            schema.wallets,
-            "wallet_id",
-            {self.wallet_id: self.row},
-            {self.wallet_id: self._saved_row},
-        )
-        for table, row in self._effects:
-            self.connection.execute(insert(table), row)
-
-    def _write(
-        self,
-        table: Any,
-        key: str,
-        rows: dict[str, dict[str, Any]],
-        saved: dict[str, dict[str, Any]],
-    ) -> None:
-        new = [row for row_id, row in rows.items() if row_id not in saved]
-        if new:
-            self.connection.execute(insert(table), new)
-        for row_id, row in rows.items():
-            if row_id not in saved:
-                continue
-            changed = {k: v for k, v in row.items() if v != saved[row_id][k]}
-            if changed:
-                self.connection.execute(update(table).where(table.c[key] == row_id).values(changed))
+def _rolls(grant: Row) -> int:
+    """Return how many renewals a grant may survive; release 0.1 knew only all or none."""
+    left = grant["rolls_left"]
+    if left is not None:
+        return int(left)
+    return burndown.ALWAYS if grant["rolls"] else 0

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jhub_tokens import burndown
-from jhub_tokens.burndown import Charge, Grant, Lapse, Meter, Need, Renewal, Renewed, Wallet
+from jhub_tokens.burndown import ALWAYS, Charge, Grant, Lapse, Meter, Need, Renewal, Renewed, Wallet
 
 END_MS = 60
 
@@ -23,7 +23,7 @@ def wallets(draw):
             age=index,
             starts_ms=draw(st.sampled_from([0, 0, 7])),
             expires_ms=draw(st.none() | st.integers(1, END_MS)),
-            rolls=draw(st.booleans()),
+            rolls=draw(st.sampled_from([0, 1, 2, ALWAYS])),
         )
         for index in range(draw(st.integers(0, 4)))
     )
@@ -39,6 +39,7 @@ def wallets(draw):
             end,
             draw(st.integers(0, 300)),
             draw(st.sampled_from([0, 50, 1000])),
+            draw(st.sampled_from([0, 1, 3, ALWAYS])),
             allotment_id=f"plan-{index}",
             rollover_id=f"rollover-{index}",
             age=100 + 2 * index,
@@ -64,7 +65,7 @@ class Reference:
 
     def order(self, grant):
         expires = grant.expires_ms if grant.expires_ms is not None else 10**30
-        return (grant.priority, expires, grant.age)
+        return (grant.priority, expires, grant.age, grant.rolls)
 
     def run(self, to_ms):
         for now in range(to_ms + 1):
@@ -86,22 +87,25 @@ class Reference:
             if renewal.at_ms != now:
                 continue
             room = renewal.rollover_cap
-            rolled = 0
+            made = {}
             for grant in sorted(self.grants.values(), key=self.order):
-                if grant.rolls:
-                    part = min(room - rolled, self.left[grant.grant_id])
-                    self.left[grant.grant_id] -= part
-                    rolled += part
+                if grant.rolls == 0:
+                    continue
+                part = min(room, self.left[grant.grant_id])
+                self.left[grant.grant_id] -= part
+                room -= part
+                lives = ALWAYS if grant.rolls == ALWAYS else grant.rolls - 1
+                made[lives] = made.get(lives, 0) + part
             repaid = min(self.debt, renewal.allotment)
             self.debt -= repaid
-            for key, amount, age in (
-                (renewal.rollover_id, rolled, renewal.age),
-                (renewal.allotment_id, renewal.allotment - repaid, renewal.age + 1),
-            ):
-                self.grants[key] = Grant(
-                    key, amount, 0, age, renewal.at_ms, renewal.expires_ms, rolls=True
-                )
+            span = (renewal.at_ms, renewal.expires_ms)
+            for lives, amount in made.items():
+                key = renewal.rollover_id + ("" if lives == ALWAYS else f"-{lives}")
+                self.grants[key] = Grant(key, amount, 0, renewal.age, *span, lives)
                 self.left[key] = amount
+            key, amount = renewal.allotment_id, renewal.allotment - repaid
+            self.grants[key] = Grant(key, amount, 0, renewal.age + 1, *span, renewal.rolls)
+            self.left[key] = amount
 
     def usable(self, now):
         usable = [

@@ -16,6 +16,7 @@ from jhub_tokens.ledger.schema.books import (
     transactions,
     wallets,
 )
+from jhub_tokens.ledger.schema.plans import plan_changes, team_members, teams, wallet_periods
 
 __all__ = [
     "entries",
@@ -29,6 +30,10 @@ __all__ = [
     "sessions",
     "stop_orders",
     "subscriptions",
+    "plan_changes",
+    "team_members",
+    "teams",
+    "wallet_periods",
     "tombstones",
     "transactions",
     "wallets",

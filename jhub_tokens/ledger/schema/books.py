@@ -63,13 +63,21 @@ subscriptions = Table(
     "subscriptions",
     metadata,
     identifier("subscription_id", primary_key=True),
-    identifier("member_id", ForeignKey("members.member_id"), nullable=False, unique=True),
+    # A member's or a team's, never both.
+    identifier("member_id", ForeignKey("members.member_id"), unique=True),
+    identifier("team_id", ForeignKey("teams.team_id")),
     Column("plan", String(200), nullable=False),
-    Column("next_plan", String(200)),  # from the next period on
+    Column("next_plan", String(200)),  # from the next period on; see `plan_changes` for who and why
+    # Chosen by somebody: the catalogue's rules do not change it.
+    Column("pinned", Boolean, nullable=False, server_default=false()),
+    # A trial lends a plan's profiles and limits for a while; renewals stay the own plan's.
+    Column("trial_plan", String(200)),
+    instant("trial_until_ms"),
     # The plan's terms when they last held, for a plan that has left the catalogue.
     Column("terms", JSON, nullable=False),
     instant("anchor_ms", nullable=False),
     Column("zone", String(64), nullable=False),
+    Index(None, "team_id", unique=True),
 )
 
 wallets = Table(
@@ -78,6 +86,7 @@ wallets = Table(
     identifier("wallet_id", primary_key=True),
     Column("kind", String(16), nullable=False),
     identifier("member_id", ForeignKey("members.member_id"), unique=True),
+    identifier("team_id", ForeignKey("teams.team_id")),
     instant("settled_to_ms", nullable=False),
     Column("period_n", Integer, nullable=False),
     instant("period_start_ms", nullable=False),
@@ -89,11 +98,20 @@ wallets = Table(
     Column("open_sessions", Integer, nullable=False, server_default="0"),
     instant("next_deadline_ms", nullable=False),
     instant("dry_ms"),
-    # The smallest time-left threshold noticed since the last credit or first start.
-    instant("time_noticed_ms"),
+    instant("time_noticed_ms"),  # of release 0.1; see `sessions.noticed_ms`
     # The largest percentage noticed in this period.
     Column("percent_noticed", Integer, nullable=False, server_default="0"),
+    instant("expiry_noticed_ms"),  # the last instant of expiry that was announced
     Index(None, "next_deadline_ms"),
+    Index(None, "team_id", unique=True),
+)
+
+# Wallets that burn come first, whatever else is due: they have an index of their own.
+Index(
+    "ix_wallets_burning",
+    wallets.c.next_deadline_ms,
+    sqlite_where=wallets.c.open_sessions > 0,
+    postgresql_where=wallets.c.open_sessions > 0,
 )
 
 grants = Table(
@@ -109,6 +127,8 @@ grants = Table(
     instant("starts_ms", nullable=False),
     instant("expires_ms"),
     Column("rolls", Boolean, nullable=False, server_default=false()),
+    # How many renewals what is left may survive; missing: see `rolls` (release 0.1).
+    Column("rolls_left", Integer),
     Column("spent", Boolean, nullable=False, server_default=false()),  # nothing left, for ever
     Index(None, "wallet_id", "spent"),
 )
@@ -126,21 +146,32 @@ sessions = Table(
     Column("profile", String(200), nullable=False),
     Column("image", String(200)),
     Column("gpu_model", String(200)),
+    Column("gpus", Integer, nullable=False, server_default="0"),
     Column("rate_mtok_h", BigInteger, nullable=False),
     Column("minimum_run_ms", BigInteger, nullable=False),
     Column("grace_ms", BigInteger, nullable=False),
     Column("stop_time_ms", BigInteger, nullable=False),
+    Column("max_run_ms", BigInteger),  # from ready on
     Column("age", Integer, nullable=False),  # session order within the wallet
     instant("admitted_ms", nullable=False),
     instant("ready_ms"),
     instant("alive_to_ms"),
     instant("ended_ms"),
     Column("end_reason", String(64)),
+    # An end that is set whatever the balance: the longest run, a freeze, a team that was left.
+    instant("stop_by_ms"),
+    Column("stop_by_reason", String(32)),
+    # When it will be cut off as things stand, the smallest threshold at which that was said,
+    # and the reason of the stop order that stands.
+    instant("cut_ms"),
+    instant("noticed_ms"),
+    Column("stop_reason", String(32)),
     # Ended and booked to the end: no longer part of the wallet's walk.
     Column("settled", Boolean, nullable=False, server_default=false()),
     grains_column("charged_grains"),
     Index(None, "wallet_id", "settled"),
     Index("ix_sessions_unsettled", "settled", "hub"),
+    Index(None, "wallet_id", "ended_ms"),
     Index(None, "member_id", "admitted_ms"),
 )
 
@@ -208,7 +239,7 @@ stop_orders = Table(
     metadata,
     identifier("order_id", primary_key=True),
     identifier("session_id", ForeignKey("sessions.session_id"), nullable=False),
-    Column("reason", String(32), nullable=False),  # dry, frozen
+    Column("reason", String(32), nullable=False),  # see `records.StopReason`
     instant("issued_ms", nullable=False),
     instant("closed_ms"),
     Column("outcome", String(32)),  # ended, revoked
