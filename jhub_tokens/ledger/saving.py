@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, case, func, insert, update
+from sqlalchemy import Connection, Table, bindparam, case, func, insert, or_, update
 
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.rows import Row
@@ -84,7 +84,7 @@ _SUPERSEDE = (
     update(_notices)
     .where(
         _notices.c.member_id == bindparam("of_member"),
-        _notices.c.kind.in_(LADDER),
+        or_(*(_notices.c.kind == kind for kind in LADDER)),  # IN cannot be run for many rows
         _notices.c.seen_ms.is_(None),
     )
     .values(seen_ms=bindparam("now_ms"))
