@@ -119,6 +119,7 @@ def _view(connection: Connection, wallet: OpenWallet, member: MemberRecord) -> W
     )
     return WalletView(
         member,
+        wallet.terms.plan,
         now_ms,
         view.walked.balance(),
         view.allotment_grains,
@@ -238,7 +239,6 @@ def payers(
         found.append(
             Payer(
                 name,
-                wallet.terms.plan.name,
                 _view(connection, wallet, member_record(member)),
                 caps[0].amount_grains if caps else None,
                 left[0] if left else None,

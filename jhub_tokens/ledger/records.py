@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from jhub_tokens.catalogue import Plan
 from jhub_tokens.wire import ServerSeen
 
 __all__ = [
@@ -135,6 +136,7 @@ class SessionRecord:
     cost_grains: int  # booked and projected to the instant of the read
     max_run_ms: int | None = None  # from ready on
     cut_ms: int | None = None  # when it will be cut off as things stood at the last write
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ class WalletView:
     """A wallet at one instant, projected beyond proof of life."""
 
     member: MemberRecord  # whose it is, or who looks at a team's
+    plan: Plan  # whose profiles and limits hold now
     as_of_ms: int
     balance_grains: int
     allotment_grains: int  # this period's grant
@@ -182,7 +185,6 @@ class Payer:
     """A team's wallet as one of its members sees it."""
 
     team: str
-    plan: str
     wallet: WalletView
     cap_grains: int | None  # what this member may spend in a period
     left_grains: int | None  # of it

@@ -30,8 +30,14 @@ def return_charge(wallet: OpenWallet, session: dict[str, Any], amount: int, reas
         grant = wallet.any_grant(grant_id)
         expires_ms = grant["expires_ms"]
         if grant["source"] == OVERRUN:
-            entries.append(Entry("issued:overrun", part, None, session_id))
-            wallet.row["debt_grains"] = max(0, wallet.row["debt_grains"] - part)
+            owed = part
+            if wallet.terms.deducts_overrun:
+                # What an allotment has repaid already is the member's again.
+                owed = min(part, wallet.row["debt_grains"])
+                wallet.row["debt_grains"] -= owed
+                expired += part - owed
+            if owed:
+                entries.append(Entry("issued:overrun", owed, None, session_id))
         elif expires_ms is None or expires_ms > wallet.row["settled_to_ms"]:
             entries.append(Entry("grant", part, grant_id, session_id))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -11,11 +11,16 @@ from sqlalchemy.exc import DBAPIError
 
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.clock import Clock
-from jhub_tokens.ledger.store import Store, describe_failure
+from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure
 
 __all__ = ["Runner"]
 
 T = TypeVar("T")
+
+#: PostgreSQL's codes for a serialization failure and a deadlock.
+_COLLIDED = ("40001", "40P01")
+#: How often an operation is run again before the caller hears of it.
+_COLLISIONS_MAX = 3
 
 
 class Runner:
@@ -37,13 +42,16 @@ class Runner:
         self.catalogue = catalogue
 
     def write(self, operation: Callable[..., T], *args: Any, **options: Any) -> T:
-        """Run an operation that writes.
+        """Run an operation that writes; again if it collided with another one.
 
         Raises
         ------
         DatabaseProblem
             If the database fails underneath it; nothing is half-written then.
         """
+        for _ in range(_COLLISIONS_MAX):
+            with suppress(_Collision):
+                return self._run(self.store.write, operation, args, options)
         return self._run(self.store.write, operation, args, options)
 
     def read(self, operation: Callable[..., T], *args: Any, **options: Any) -> T:
@@ -74,4 +82,11 @@ class Runner:
         try:
             yield
         except DBAPIError as error:
-            raise describe_failure(error) from error
+            problem = describe_failure(error)
+            if getattr(error.orig, "sqlstate", None) in _COLLIDED:
+                raise _Collision(problem.message, problem.remedy) from error
+            raise problem from error
+
+
+class _Collision(DatabaseProblem):
+    """PostgreSQL undid a transaction in favour of another one; it may be run again."""

@@ -73,6 +73,7 @@ def session_record(row: Any, cost_grains: int | None = None) -> SessionRecord:
         row["charged_grains"] if cost_grains is None else cost_grains,
         row["max_run_ms"],
         row["cut_ms"],
+        row["gpus"],
     )
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger import Ledger
-from jhub_tokens.ledger.records import NotAdmitted
+from jhub_tokens.ledger.records import NotAdmitted, Payer
 from jhub_tokens.service import views
 from jhub_tokens.service.errors import Problem
 from jhub_tokens.service.handlers.base import Service
@@ -31,19 +31,33 @@ __all__ = ["admit", "offers", "overview", "situation_of", "standing_of", "stops"
 log = structlog.get_logger(__name__)
 
 
-def situation_of(ledger: Ledger, catalogue: Catalogue, member_id: str) -> Situation:
-    """Read a member's wallet and what each profile would do to it."""
+def situation_of(
+    ledger: Ledger, catalogue: Catalogue, member_id: str, payer: Payer | None = None
+) -> Situation:
+    """Read a wallet that a member may use, and what each profile would do to it."""
+    team = payer.team if payer else None
     return Situation(
         catalogue=catalogue,
-        wallet=ledger.wallet_view(member_id),
-        prospects=ledger.prospects(member_id, list(catalogue.profiles.values())),
+        wallet=payer.wallet if payer else ledger.wallet_view(member_id),
+        prospects=ledger.prospects(member_id, list(catalogue.profiles.values()), team),
+        payer=team,
     )
+
+
+def _paying_situation(
+    ledger: Ledger, catalogue: Catalogue, member_id: str, team: str | None
+) -> Situation:
+    """Read the situation of the wallet that was to pay; of the member's own if there is none."""
+    payers = {payer.team: payer for payer in ledger.payers(member_id)} if team else {}
+    return situation_of(ledger, catalogue, member_id, payers.get(team or ""))
 
 
 def standing_of(ledger: Ledger, catalogue: Catalogue, member_id: str) -> Standing:
     """Read a member's standing with the notices not seen yet."""
     notices = ledger.notices(member_id, unseen_only=True)
-    return views.standing(ledger.wallet_view(member_id), notices, catalogue)
+    return views.standing(
+        ledger.wallet_view(member_id), notices, catalogue, ledger.payers(member_id)
+    )
 
 
 async def overview(service: Service, identity: Identity) -> Standing:
@@ -60,7 +74,11 @@ async def offers(service: Service, identity: Identity) -> Offers:
 
     def read() -> Offers:
         notices = ledger.notices(member.member_id, unseen_only=True)
-        return views.offers(situation_of(ledger, catalogue, member.member_id), notices)
+        payers = ledger.payers(member.member_id)
+        situations = [
+            situation_of(ledger, catalogue, member.member_id, payer) for payer in (None, *payers)
+        ]
+        return views.offers(situations, notices, payers)
 
     return await service.workers.read(read)
 
@@ -95,8 +113,9 @@ async def admit(service: Service, request: AdmitRequest) -> Admission:
 def _admit(ledger: Ledger, catalogue: Catalogue, request: AdmitRequest) -> Admission | Refusal:
     member = ledger.ensure_member(request.member)
     wanted = request.profile
+    payer = request.payer or None
     if not wanted:
-        situation = situation_of(ledger, catalogue, member.member_id)
+        situation = _paying_situation(ledger, catalogue, member.member_id, payer)
         if len(situation.plan.profiles) != 1:
             return explain("no_profile", situation, None)
         wanted = situation.plan.profiles[0]
@@ -109,12 +128,14 @@ def _admit(ledger: Ledger, catalogue: Catalogue, request: AdmitRequest) -> Admis
             profile=wanted,
             image=request.image,
             gpu_model=request.gpu_model,
+            payer=payer,
+            max_run_ms=request.max_run_ms,
             hub=request.hub,
         )
     except NotAdmitted as refused:
-        situation = situation_of(ledger, catalogue, member.member_id)
+        situation = _paying_situation(ledger, catalogue, member.member_id, payer)
         return explain(refused.code, situation, profile, refused=refused, asked=wanted)
-    situation = situation_of(ledger, catalogue, member.member_id)
+    situation = _paying_situation(ledger, catalogue, member.member_id, payer)
     return views.admission(session, shadow, situation)
 
 

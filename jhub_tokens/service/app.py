@@ -10,7 +10,7 @@ from jupyterhub.services.auth import HubOAuthCallbackHandler
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
 from jhub_tokens.service.errors import Problem
-from jhub_tokens.service.handlers import admin_pages, health, hub_api, people_api
+from jhub_tokens.service.handlers import admin_pages, health, hub_api, people_api, plans_api
 from jhub_tokens.service.handlers import pages as member_pages
 from jhub_tokens.service.handlers.api import PeopleHandler
 from jhub_tokens.service.handlers.base import Service
@@ -32,6 +32,12 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("api/v1/members/{member_id}/grants", people_api.GrantsHandler),
     ("api/v1/members/{member_id}/freeze", people_api.FreezeHandler),
     ("api/v1/members/{member_id}/unfreeze", people_api.UnfreezeHandler),
+    ("api/v1/members/{member_id}/plan-changes", plans_api.PlanChangesHandler),
+    ("api/v1/members/{member_id}/plan-changes/{change_id}/revocation", plans_api.RevokeHandler),
+    ("api/v1/members/{member_id}/trials", plans_api.TrialHandler),
+    ("api/v1/members/{member_id}/cancellation", plans_api.CancelHandler),
+    ("api/v1/members/{member_id}/follow-rules", plans_api.FollowRulesHandler),
+    ("api/v1/teams/{team}/members/{member_id}/cap", plans_api.TeamCapHandler),
 )
 
 PAGE_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (

@@ -22,6 +22,7 @@ from jhub_tokens.wire import Amount, GrantOrder, GrantReceipt, MemberPage, Stand
 __all__ = [
     "book_grant",
     "list_members",
+    "may_grant",
     "own_member",
     "period_of",
     "readable_member",
@@ -176,8 +177,7 @@ async def book_grant(
     LedgerError
         If the books refuse.
     """
-    if not caller.may_grant:
-        raise _lacks_scope("custom:jhub-tokens:grant")
+    may_grant(caller)
     amount_grains = parse_tokens_mtok(order.tokens) * GRAINS_PER_MILLITOKEN
     if amount_grains == 0:
         raise invalid("tokens", "The amount is zero: nothing would be booked.")
@@ -214,8 +214,7 @@ async def set_frozen(
     Problem
         If the caller may not.
     """
-    if not caller.may_grant:
-        raise _lacks_scope("custom:jhub-tokens:grant")
+    may_grant(caller)
     ledger = service.books.ledger
     member = await service.workers.read(ledger.member, member_id)
     if member is None:
@@ -226,6 +225,18 @@ async def set_frozen(
     log.info("frozen" if frozen else "unfrozen", by=caller.label, member_id=member_id)
     service.written(may_stop=True)
     return await standing(service, member)
+
+
+def may_grant(caller: Caller) -> None:
+    """Make sure that a caller may change members' money and plans.
+
+    Raises
+    ------
+    Problem
+        403 otherwise, with the scope that is missing.
+    """
+    if not caller.may_grant:
+        raise _lacks_scope("custom:jhub-tokens:grant")
 
 
 async def _created(service: Service, name: str) -> str:

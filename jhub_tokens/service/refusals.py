@@ -23,6 +23,11 @@ STATUS_OF_REFUSAL: Mapping[str, int] = {
     "plan": 403,
     "limit": 403,
     "frozen": 403,
+    "gpus": 403,
+    "spending_limit": 403,
+    "team_cap": 403,
+    "unknown_team": 404,
+    "not_in_team": 403,
     "unknown_profile": 404,
     "unknown_image": 422,
     "retired_image": 422,
@@ -36,17 +41,25 @@ _CENT = GRAINS_PER_TOKEN // 100
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A member's wallet, what each profile would do to it, and the rules in force."""
+    """A wallet, what each profile would do to it, and the rules in force."""
 
     catalogue: Catalogue
     wallet: WalletView
     prospects: Mapping[str, Prospect]
+    payer: str | None = None  # the team whose wallet it is; None: the member's own
 
     @property
     def plan(self) -> Plan:
-        """The member's plan; the default one if the catalogue has lost it since."""
-        plans = self.catalogue.plans
-        return plans.get(self.wallet.member.plan) or plans[self.catalogue.default_plan]
+        """The plan that holds: the member's or the team's, or that of a trial."""
+        return self.wallet.plan
+
+    @property
+    def whose(self) -> str:
+        """Whose plan and balance it is, to begin a sentence with."""
+        if self.payer is None:
+            return "Your"
+        team = self.catalogue.teams.get(self.payer)
+        return f"{team.title if team else self.payer}’s"
 
     @property
     def reset_text(self) -> str:
@@ -62,7 +75,11 @@ def closed_because(profile: Profile, situation: Situation) -> RefusalCode | None
         return "plan"
     if len(situation.wallet.sessions) >= situation.plan.max_servers:
         return "limit"
+    if _gpus(situation, profile) is not None:
+        return "gpus"
     prospect = situation.prospects.get(profile.name)
+    if prospect is not None and prospect.limit is not None:
+        return "team_cap" if prospect.limit == "team_cap" else "spending_limit"
     if prospect is not None and not prospect.carried:
         return "balance"
     return None
@@ -98,19 +115,35 @@ def explain(
             others = _alternatives(situation, situation.catalogue.profiles.values())
             return Refusal(
                 code="plan",
-                message=f"Your plan “{situation.plan.title}” does not include “{profile.title}”.",
+                message=f"{situation.whose} plan “{situation.plan.title}” does not include "
+                f"“{profile.title}”.",
                 alternatives=others,
                 remedy=_instead(others, "Ask your administrator for a plan that includes it."),
             )
         case "limit":
-            limit = situation.plan.max_servers
+            limit, running = situation.plan.max_servers, len(situation.wallet.sessions)
             return Refusal(
                 code="limit",
-                message=f"Your plan “{situation.plan.title}” allows "
+                message=f"{situation.whose} plan “{situation.plan.title}” allows "
                 f"{limit} server{'' if limit == 1 else 's'} at a time, and "
-                f"{len(situation.wallet.sessions)} of yours "
-                f"{'is' if len(situation.wallet.sessions) == 1 else 'are'} running.",
+                f"{running} {'of yours ' if situation.payer is None else ''}"
+                f"{'is' if running == 1 else 'are'} running.",
                 remedy="Stop a running server first.",
+            )
+        case "gpus" if profile is not None:
+            return Refusal(
+                code="gpus",
+                message=_gpus(situation, profile) or (refused.message if refused else ""),
+                alternatives=_alternatives(situation, situation.catalogue.profiles.values()),
+                remedy="Stop a running GPU server first, or start one with fewer GPUs.",
+            )
+        case "spending_limit" | "team_cap" if profile is not None:
+            return _limit(code, situation, profile, refused)
+        case "unknown_team" | "not_in_team":
+            return Refusal(
+                code="unknown_team" if code == "unknown_team" else "not_in_team",
+                message=refused.message if refused else "That team cannot pay.",
+                remedy="Choose who pays on the start page, or leave it out to pay yourself.",
             )
         case "frozen":
             return Refusal(
@@ -154,7 +187,7 @@ def _balance(situation: Situation, profile: Profile, refused: NotAdmitted | None
     shown = tokens_text(-(-missing // _CENT) * _CENT)
     return Refusal(
         code="balance",
-        message=f"Your balance of {balance} cannot carry “{profile.title}” at "
+        message=f"{situation.whose} balance of {balance} cannot carry “{profile.title}” at "
         f"{rate_text(profile.rate_mtok_h)}{running}: {shown} "
         f"{'is' if shown.endswith('token') else 'are'} missing for the shortest run. "
         f"New tokens arrive {situation.reset_text}.",
@@ -166,6 +199,44 @@ def _balance(situation: Situation, profile: Profile, refused: NotAdmitted | None
     )
 
 
+def _gpus(situation: Situation, profile: Profile) -> str | None:
+    """Return what to say if `profile` has more GPUs than the plan leaves, else None."""
+    limit = situation.plan.max_gpus
+    in_use = sum(session.gpus for session in situation.wallet.sessions)
+    if limit is None or not profile.gpus or in_use + profile.gpus <= limit:
+        return None
+    return (
+        f"{situation.whose} plan “{situation.plan.title}” allows {limit} "
+        f"GPU{'' if limit == 1 else 's'} at a time; {in_use} "
+        f"{'is' if in_use == 1 else 'are'} in use and “{profile.title}” needs {profile.gpus}."
+    )
+
+
+def _limit(
+    code: str, situation: Situation, profile: Profile, refused: NotAdmitted | None
+) -> Refusal:
+    others = _alternatives(situation, situation.catalogue.smaller_than(profile))
+    if refused is None:
+        what = "share of the team’s tokens" if code == "team_cap" else "spending limit"
+        message = f"Your {what} leaves too little for “{profile.title}”."
+    else:
+        message = refused.message
+    until_ms = refused.until_ms if refused else None
+    until = None
+    if until_ms is not None:
+        until = instant_text(until_ms, situation.wallet.as_of_ms, situation.catalogue.zone)
+        message += f" It begins anew {until}."
+    return Refusal(
+        code="team_cap" if code == "team_cap" else "spending_limit",
+        message=message,
+        missing=Amount.of(refused.missing_grains) if refused else None,
+        resets_at_ms=until_ms,
+        resets_at=until,
+        alternatives=others,
+        remedy=_instead(others, "Start a smaller profile, or wait until it begins anew."),
+    )
+
+
 def _choose(situation: Situation, code: RefusalCode, message: str) -> Refusal:
     catalogue = situation.catalogue
     others = _alternatives(situation, catalogue.profiles.values())
@@ -174,7 +245,8 @@ def _choose(situation: Situation, code: RefusalCode, message: str) -> Refusal:
         for name in situation.plan.profiles
         if name in catalogue.profiles
     )
-    remedy = f"Your plan has: {names}." if names else "Your plan includes no profile."
+    whose = situation.whose
+    remedy = f"{whose} plan has: {names}." if names else f"{whose} plan includes no profile."
     return Refusal(code=code, message=message, alternatives=others, remedy=remedy)
 
 

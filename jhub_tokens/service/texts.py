@@ -48,6 +48,8 @@ KINDS: Mapping[str, str] = {
     "refund": "Refund",
     "overrun": "Overrun",
     "return": "Returned",
+    "upgrade": "Upgrade of the plan",
+    "trial": "Trial",
 }
 
 #: Where a grant comes from.
@@ -58,6 +60,8 @@ SOURCES: Mapping[str, str] = {
     "refund": "Refund",
     "rollover": "Rolled over",
     "overrun": "Overrun",
+    "upgrade": "Upgrade of the plan",
+    "trial": "Trial",
 }
 
 _ENDS: Mapping[str, str] = {
@@ -69,6 +73,11 @@ _ENDS: Mapping[str, str] = {
     "dry": "stopped because the balance was used up",
     "frozen": "stopped because the membership was frozen",
     "superseded": "given up for a new start",
+    "max_run": "stopped after its longest run",
+    "left_team": "stopped because its member left the team",
+    "day_limit": "stopped at the day's spending limit",
+    "week_limit": "stopped at the week's spending limit",
+    "team_cap": "stopped at the member's share of the team's tokens",
 }
 
 _STOPS: Mapping[str, str] = {

@@ -12,6 +12,7 @@ from jhub_tokens.ledger.records import (
     NotAdmitted,
     NoticeRecord,
     ObserveReport,
+    Payer,
     SessionRecord,
     StatementEntry,
     StatementView,
@@ -31,6 +32,7 @@ from jhub_tokens.wire import (
     NoticeItem,
     Offer,
     Offers,
+    PayerChoice,
     RunningSession,
     SessionKnown,
     SnapshotReceipt,
@@ -38,6 +40,7 @@ from jhub_tokens.wire import (
     Statement,
     StatementLine,
     StopOrder,
+    TeamStanding,
 )
 
 __all__ = [
@@ -59,16 +62,20 @@ def local_date(at_ms: int, zone: str) -> date:
     return (epoch + timedelta(milliseconds=at_ms)).astimezone(ZoneInfo(zone)).date()
 
 
-def standing(wallet: WalletView, notices: Sequence[NoticeRecord], catalogue: Catalogue) -> Standing:
+def standing(
+    wallet: WalletView,
+    notices: Sequence[NoticeRecord],
+    catalogue: Catalogue,
+    payers: Sequence[Payer] = (),
+) -> Standing:
     """Return a member's balance and what burns it."""
     now_ms, zone, member = wallet.as_of_ms, catalogue.zone, wallet.member
-    plan = catalogue.plans.get(member.plan)
     return Standing(
         member_id=member.member_id,
         name=member.name,
         state=member.state,
         plan=member.plan,
-        plan_title=plan.title if plan else member.plan,
+        plan_title=wallet.plan.title,
         balance=Amount.of(wallet.balance_grains),
         allotment=Amount.of(wallet.allotment_grains),
         used=Amount.of(wallet.used_grains),
@@ -78,7 +85,8 @@ def standing(wallet: WalletView, notices: Sequence[NoticeRecord], catalogue: Cat
         burn_mtok_h=wallet.burn_mtok_h,
         runs_out_at_ms=wallet.dry_at_ms,
         runs_out_at=_instant(wallet.dry_at_ms, now_ms, zone),
-        sessions=[_running(session, catalogue) for session in wallet.sessions],
+        sessions=[_running(session, catalogue, now_ms) for session in wallet.sessions],
+        teams=[_team(payer, catalogue) for payer in payers],
         notices=notice_items(notices, catalogue, now_ms),
         as_of_ms=now_ms,
         zone=zone,
@@ -104,11 +112,17 @@ def notice_items(
     ]
 
 
-def offers(situation: Situation, notices: Sequence[NoticeRecord]) -> Offers:
-    """Return every profile, open or closed with the reason, in the catalogue's order."""
+def offers(
+    situations: Sequence[Situation], notices: Sequence[NoticeRecord], payers: Sequence[Payer]
+) -> Offers:
+    """Return every profile, open or closed with the reason, in the catalogue's order.
+
+    `situations` begin with the member's own wallet; those of `payers` follow.
+    """
+    own = situations[0]
     return Offers(
-        standing=standing(situation.wallet, notices, situation.catalogue),
-        offers=[_offer(profile, situation) for profile in situation.catalogue.profiles.values()],
+        standing=standing(own.wallet, notices, own.catalogue, payers),
+        offers=[_offer(profile, situations, payers) for profile in own.catalogue.profiles.values()],
     )
 
 
@@ -243,7 +257,7 @@ def _instant(at_ms: int | None, now_ms: int, zone: str) -> str | None:
     return None if at_ms is None else texts.instant_text(at_ms, now_ms, zone)
 
 
-def _running(session: SessionRecord, catalogue: Catalogue) -> RunningSession:
+def _running(session: SessionRecord, catalogue: Catalogue, now_ms: int) -> RunningSession:
     profile = catalogue.profiles.get(session.profile)
     return RunningSession(
         session_id=session.session_id,
@@ -254,16 +268,44 @@ def _running(session: SessionRecord, catalogue: Catalogue) -> RunningSession:
         admitted_at_ms=session.admitted_ms,
         ready_at_ms=session.ready_ms,
         cost=Amount.of(session.cost_grains),
+        ends_at_ms=session.cut_ms,
+        ends_at=_instant(session.cut_ms, now_ms, catalogue.zone),
     )
 
 
-def _offer(profile: Profile, situation: Situation) -> Offer:
-    catalogue, now_ms = situation.catalogue, situation.wallet.as_of_ms
-    code = closed_because(profile, situation)
-    prospect = situation.prospects.get(profile.name)
-    until_ms = prospect.lasts_until_ms if prospect else None
+def _team(payer: Payer, catalogue: Catalogue) -> TeamStanding:
+    wallet, zone = payer.wallet, catalogue.zone
+    now_ms = wallet.as_of_ms
+    team = catalogue.teams.get(payer.team)
+    return TeamStanding(
+        team=payer.team,
+        title=team.title if team else payer.team,
+        balance=Amount.of(wallet.balance_grains),
+        cap=None if payer.cap_grains is None else Amount.of(payer.cap_grains),
+        left=None if payer.left_grains is None else Amount.of(payer.left_grains),
+        period_end_ms=wallet.period_end_ms,
+        period_end=texts.instant_text(wallet.period_end_ms, now_ms, zone),
+        runs_out_at_ms=wallet.dry_at_ms,
+        runs_out_at=_instant(wallet.dry_at_ms, now_ms, zone),
+        sessions=[
+            _running(session, catalogue, now_ms)
+            for session in wallet.sessions
+            if session.member_id == wallet.member.member_id
+        ],
+    )
+
+
+def _offer(profile: Profile, situations: Sequence[Situation], payers: Sequence[Payer]) -> Offer:
+    own = situations[0]
+    catalogue, now_ms = own.catalogue, own.wallet.as_of_ms
+    code = closed_because(profile, own)
+    carried = [
+        _payer_choice(profile, situation, payer)
+        for situation, payer in zip(situations, (None, *payers), strict=True)
+        if not catalogue.enforce or closed_because(profile, situation) is None
+    ]
     # A profile that cannot start lasts until nothing.
-    until_ms = until_ms if code is None or not catalogue.enforce else None
+    until_ms = carried[0].lasts_until_ms if carried else None
     return Offer(
         profile=profile.name,
         title=profile.title,
@@ -275,11 +317,28 @@ def _offer(profile: Profile, situation: Situation) -> Offer:
             _image(image)
             for image in catalogue.images_for(profile.name, local_date(now_ms, catalogue.zone))
         ],
-        open=code is None or not catalogue.enforce,
-        refusal=explain(code, situation, profile) if code else None,
+        open=bool(carried),
+        refusal=explain(code, own, profile) if code else None,
         lasts_until_ms=until_ms,
         lasts_until=_instant(until_ms, now_ms, catalogue.zone),
         lasts_ms=None if until_ms is None else max(0, until_ms - now_ms),
+        payers=carried,
+        max_run_ms=profile.max_run_ms,
+    )
+
+
+def _payer_choice(profile: Profile, situation: Situation, payer: Payer | None) -> PayerChoice:
+    wallet, catalogue = situation.wallet, situation.catalogue
+    prospect = situation.prospects.get(profile.name)
+    until_ms = prospect.lasts_until_ms if prospect else None
+    team = catalogue.teams.get(payer.team) if payer else None
+    return PayerChoice(
+        payer=payer.team if payer else "",
+        title=team.title if team else "Your own tokens",
+        balance=Amount.of(wallet.balance_grains),
+        left=Amount.of(payer.left_grains) if payer and payer.left_grains is not None else None,
+        lasts_until_ms=until_ms,
+        lasts_until=_instant(until_ms, wallet.as_of_ms, catalogue.zone),
     )
 
 

@@ -24,6 +24,14 @@ from jhub_tokens.wire.people import (
     Statement,
     StatementLine,
 )
+from jhub_tokens.wire.plans import (
+    PlanChangeItem,
+    PlanChanges,
+    PlanOrder,
+    PlanReason,
+    TeamCap,
+    TrialOrder,
+)
 from jhub_tokens.wire.snapshots import (
     EndSeen,
     ServerSeen,
@@ -39,6 +47,7 @@ from jhub_tokens.wire.standing import (
     OverviewRequest,
     RunningSession,
     Standing,
+    TeamStanding,
 )
 from jhub_tokens.wire.starts import (
     Admission,
@@ -49,11 +58,18 @@ from jhub_tokens.wire.starts import (
     Offer,
     Offers,
     OffersRequest,
+    PayerChoice,
     Refusal,
     RefusalCode,
 )
 
 __all__ = [
+    "TrialOrder",
+    "TeamCap",
+    "PlanReason",
+    "PlanOrder",
+    "PlanChanges",
+    "PlanChangeItem",
     "Admission",
     "AdmitRequest",
     "Alternative",
@@ -72,6 +88,7 @@ __all__ = [
     "Offer",
     "Offers",
     "OffersRequest",
+    "PayerChoice",
     "OverviewRequest",
     "Refusal",
     "RefusalCode",
@@ -81,6 +98,7 @@ __all__ = [
     "Snapshot",
     "SnapshotReceipt",
     "Standing",
+    "TeamStanding",
     "Statement",
     "StatementLine",
     "StopFailed",

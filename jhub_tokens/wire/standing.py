@@ -11,6 +11,7 @@ __all__ = [
     "OverviewRequest",
     "RunningSession",
     "Standing",
+    "TeamStanding",
 ]
 
 
@@ -25,6 +26,23 @@ class RunningSession(Wire):
     admitted_at_ms: int
     ready_at_ms: int | None
     cost: Amount  # to the instant of the answer, projected beyond proof of life
+    ends_at_ms: int | None = None  # when it will be stopped as things stand
+    ends_at: str | None = None
+
+
+class TeamStanding(Wire):
+    """A team's wallet as one of its members sees it."""
+
+    team: str
+    title: str
+    balance: Amount
+    cap: Amount | None = None  # what this member may spend of it in a period
+    left: Amount | None = None  # of that
+    period_end_ms: int
+    period_end: str
+    runs_out_at_ms: int | None
+    runs_out_at: str | None
+    sessions: list[RunningSession]  # this member's
 
 
 class NoticeItem(Wire):
@@ -56,6 +74,7 @@ class Standing(Wire):
     runs_out_at_ms: int | None  # None: nothing running, or not before the next period's end
     runs_out_at: str | None
     sessions: list[RunningSession]
+    teams: list[TeamStanding] = []
     notices: list[NoticeItem]
     as_of_ms: int
     zone: str

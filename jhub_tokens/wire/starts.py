@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from jhub_tokens.wire.base import Amount, Identity, Key, Name, Wire
 from jhub_tokens.wire.standing import Standing
@@ -18,6 +18,7 @@ __all__ = [
     "Offer",
     "Offers",
     "OffersRequest",
+    "PayerChoice",
     "Refusal",
     "RefusalCode",
 ]
@@ -26,6 +27,11 @@ RefusalCode = Literal[
     "balance",  # the balance cannot carry the start
     "plan",  # the member's plan does not include this profile
     "limit",  # too many servers at once
+    "gpus",  # too many GPUs at once
+    "spending_limit",  # what may be spent in a day or a week
+    "team_cap",  # what the member may spend of a team's tokens
+    "unknown_team",
+    "not_in_team",
     "frozen",  # the membership is frozen
     "unknown_profile",
     "unknown_image",
@@ -77,6 +83,17 @@ class ImageChoice(Wire):
     successor: str | None = None
 
 
+class PayerChoice(Wire):
+    """A wallet that would carry a start of a profile now."""
+
+    payer: str  # empty: the member's own; else the team
+    title: str
+    balance: Amount
+    left: Amount | None = None  # what this member may still spend of a team's, if that is capped
+    lasts_until_ms: int | None = None  # None: longer than can be foreseen
+    lasts_until: str | None = None
+
+
 class Offer(Wire):
     """A profile for this member now: open, or closed with the reason."""
 
@@ -92,6 +109,8 @@ class Offer(Wire):
     lasts_until_ms: int | None = None  # None while open: longer than can be foreseen
     lasts_until: str | None = None  # for people, in the billing zone
     lasts_ms: int | None = None
+    payers: list[PayerChoice] = []  # those that would carry it, the member's own first
+    max_run_ms: int | None = None  # it is stopped after that, from ready on
 
 
 class OffersRequest(Wire):
@@ -117,6 +136,10 @@ class AdmitRequest(Wire):
     profile: Annotated[str, StringConstraints(max_length=200)]
     image: Annotated[str, StringConstraints(max_length=200)] | None = None
     gpu_model: Annotated[str, StringConstraints(max_length=200)] | None = None
+    #: The team that pays; missing: the member.
+    payer: Annotated[str, StringConstraints(max_length=200)] | None = None
+    #: Stop it after that, from ready on; within what the profile allows.
+    max_run_ms: Annotated[int, Field(ge=60_000, le=366 * 86_400_000)] | None = None
 
 
 class Admission(Wire):

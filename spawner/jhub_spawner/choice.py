@@ -16,17 +16,23 @@ __all__ = [
     "without_own_fields",
 ]
 
-OWN_FIELDS = ("profile", "image", "gpu_model")
+#: Those that each profile's card has for itself.
+CARD_FIELDS = ("image", "gpu_model", "payer", "max_run_hours")
+OWN_FIELDS = ("profile", *CARD_FIELDS)
+_HOURS_MAX = 366 * 24
+_HOUR_MS = 3_600_000
 _LENGTH_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A profile, an image and a GPU model as the member asked for them; not yet checked."""
+    """What to start, who pays and for how long, as the member asked; not yet checked."""
 
     profile: str  # empty: none chosen
     image: str | None = None
     gpu_model: str | None = None
+    payer: str | None = None  # a team; None: the member
+    max_run_ms: int | None = None
 
 
 def _is_own(name: str) -> bool:
@@ -53,7 +59,7 @@ def choice_from_fields(fields: Mapping[str, Any]) -> dict[str, str]:
 
     profile = value("profile")
     options = {"profile": profile}
-    for name in ("image", "gpu_model"):
+    for name in CARD_FIELDS:
         chosen = value(f"{name}:{profile}") or value(name)
         if chosen:
             options[name] = chosen
@@ -74,12 +80,40 @@ def choice_from_options(options: object) -> Choice | wire.Refusal:
             value = value[0]  # a form's value that passed through as it was posted
         if value is None:
             value = ""
+        if name == "max_run_hours" and isinstance(value, int | float) and value is not True:
+            value = f"{value:g}"
         if not isinstance(value, str):
             return _bad(f"The option {name} must be a text, not {_kind(value)}.")
         if len(value) > _LENGTH_MAX:
             return _bad(f"The option {name} is too long: there is nothing of such a name.")
         values[name] = value
-    return Choice(values["profile"], values["image"] or None, values["gpu_model"] or None)
+    try:
+        max_run_ms = _duration_ms(values["max_run_hours"])
+    except ValueError:
+        return _bad("The option max_run_hours must be a number of hours, like 2 or 0.5.")
+    return Choice(
+        values["profile"],
+        values["image"] or None,
+        values["gpu_model"] or None,
+        values["payer"] or None,
+        max_run_ms,
+    )
+
+
+def _duration_ms(hours: str) -> int | None:
+    """Return a number of hours in milliseconds, None if there is none.
+
+    Raises
+    ------
+    ValueError
+        If it is no number, or longer than a year or shorter than a minute.
+    """
+    if not hours:
+        return None
+    duration_ms = round(float(hours) * _HOUR_MS) if float(hours) < _HOURS_MAX else 0
+    if duration_ms < 60_000:
+        raise ValueError(hours)
+    return duration_ms
 
 
 def _kind(value: object) -> str:

@@ -147,6 +147,8 @@ class TokenGate(HasTraits):
             profile=choice.profile,
             image=choice.image,
             gpu_model=choice.gpu_model,
+            payer=choice.payer,
+            max_run_ms=choice.max_run_ms,
         )
         try:
             admission = await hub.client.admit(request)

@@ -20,6 +20,10 @@ from jhub_tokens import wire
 __all__ = ["closed_form", "render_selector"]
 
 
+#: What the selector offers; an API call may name any time.
+_RUN_HOURS = (1, 2, 4, 8, 12, 24)
+
+
 @cache
 def _template(name: str) -> JinjaTemplate:
     environment = Environment(
@@ -61,9 +65,18 @@ def render_selector(offers: wire.Offers, *, chosen: Mapping[str, Any], console_u
         profile=profile,
         image=chosen.get("image"),
         gpu_model=chosen.get("gpu_model"),
+        payer=chosen.get("payer"),
+        max_run_hours=str(chosen.get("max_run_hours") or ""),
+        hours={offer.profile: _hours(offer) for offer in offers.offers},
         titles={image.tag: image.title for offer in offers.offers for image in offer.images},
         console_url=console_url,
     )
+
+
+def _hours(offer: wire.Offer) -> list[int]:
+    """Return the run times, in hours, that a member may choose for a profile."""
+    longest_ms = offer.max_run_ms
+    return [h for h in _RUN_HOURS if longest_ms is None or h * 3_600_000 <= longest_ms]
 
 
 def closed_form(refusal: wire.Refusal) -> str:

@@ -37,6 +37,13 @@ def test_options_of_earlier_starts() -> None:
     assert choice_from_options({}) == Choice("")
 
 
+@pytest.mark.parametrize("hours", ["2", 2, 2.0, ["2"]])
+def test_who_pays_and_for_how_long(hours: object) -> None:
+    options = {"profile": "cpu", "payer": "physics", "max_run_hours": hours}
+    choice = Choice("cpu", payer="physics", max_run_ms=7_200_000)
+    assert choice_from_options(options) == choice
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -49,6 +56,11 @@ def test_options_of_earlier_starts() -> None:
         {"profile": ["a", "b"]},
         {"profile": "x" * 10_000_000},
         {"profile": "cpu", "gpu_model": [1]},
+        {"profile": "cpu", "max_run_hours": True},
+        {"profile": "cpu", "max_run_hours": "soon"},
+        {"profile": "cpu", "max_run_hours": "nan"},
+        {"profile": "cpu", "max_run_hours": "1e300"},
+        {"profile": "cpu", "max_run_hours": -1},
     ],
     ids=lambda value: str(value)[:20],
 )

@@ -116,8 +116,27 @@ def test_everything_is_escaped_and_labelled() -> None:
     assert "disabled" in radios[1]
     assert [select["name"] for select in page.all("select")] == [
         f"image:{EVIL}",
+        f"max_run_hours:{EVIL}",
         f"gpu_model:{EVIL}",
     ]
+
+
+def test_who_can_pay_is_a_choice_only_if_there_is_one() -> None:
+    own = wire.PayerChoice(payer="", title="Own", balance=wire.Amount.of(0))
+    team = wire.PayerChoice(payer=EVIL, title=EVIL, balance=wire.Amount.of(0), left=None)
+    page = render(offer("a").model_copy(update={"payers": [own, team]}), payer=EVIL)
+    assert [select["name"] for select in page.all("select")][1] == "payer:a"
+    assert [o["value"] for o in page.all("option") if "selected" in o] == [EVIL]
+    page = render(offer("a").model_copy(update={"payers": [team]}))
+    assert [field["value"] for field in page.all("input", type="hidden")] == [EVIL]
+    page = render(offer("a").model_copy(update={"payers": [own]}))
+    assert not page.all("select", name="payer:a")
+
+
+def test_run_times_are_those_that_the_profile_allows() -> None:
+    page = render(offer("a").model_copy(update={"max_run_ms": 5 * 3_600_000}), max_run_hours="4")
+    hours = [o["value"] for o in page.all("option") if (o["value"] or "").isdigit()]
+    assert hours == ["1", "2", "4"]
 
 
 def test_the_last_choice_is_the_first_offered() -> None:
