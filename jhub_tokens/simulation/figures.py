@@ -36,12 +36,10 @@ class _Month:
 
     from_ms: int
     to_ms: int
-    plan: str
     allotted: int = 0
     used: int = 0
     lapsed: int = 0
     rolled: int = 0
-    wanted: int = 0
     out_ms: int | None = None  # when they were first out of tokens
 
 
@@ -60,7 +58,6 @@ def make_report(play: Play) -> Report:
     scenario = play.scenario
     members = [_read(play.ledger, life, scenario.end_ms) for life in play.lives]
     overrun, conservation = check(play, {m.life.person.identity.name: m.account for m in members})
-    months = [month for member in members for month in member.months]
     return Report(
         seed=scenario.seed,
         months=scenario.months,
@@ -81,7 +78,7 @@ def make_report(play: Play) -> Report:
             sum(member.account.overrun > 0 for member in members),
             max((member.longest_overrun_ms for member in members), default=0),
         ),
-        advice=tuple(_advice(play, months)),
+        advice=tuple(_advice(play)),
         conservation=conservation,
         work=Work(play.events, sum(hub.snapshots for hub in play.hubs), play.passes),
         members=tuple(_member(member) for member in members),
@@ -106,7 +103,7 @@ def _read(ledger: Ledger, life: Life, end_ms: int) -> _Member:
     for from_ms, to_ms in reversed(ledger.periods(life.member_id)):
         if from_ms >= end_ms:
             continue  # the period after the last one has begun at the end
-        month = _Month(from_ms, to_ms, life.person.plan)
+        month = _Month(from_ms, to_ms)
         statement = ledger.statement(life.member_id, from_ms, min(to_ms, end_ms))
         for entry in statement.entries:
             amount = entry.amount_grains
@@ -127,7 +124,6 @@ def _read(ledger: Ledger, life: Life, end_ms: int) -> _Member:
         if to_ms <= end_ms:
             month.rolled = statement.closing_grains
         month.used = sum(_within(run, from_ms, to_ms) * run.rate_mtok_h for run in life.runs)
-        month.wanted = sum(w.grains for w in life.wants if from_ms <= w.at_ms < to_ms)
         month.out_ms = min(
             (at_ms for at_ms in _out_of_tokens(life) if from_ms <= at_ms < to_ms), default=None
         )
@@ -175,7 +171,7 @@ def _member(member: _Member) -> MemberFigures:
         stopped_dry=life.counts["stops"],
         out_of_tokens_ms=next(iter(_out_of_tokens(life)), None),
         hours_ms=_hours_ms(life),
-        wanted_grains=sum(month.wanted for month in member.months),
+        wanted_grains=sum(want.grains for want in life.wants),
         used_grains=member.account.reckoned,
         allotted_grains=sum(month.allotted for month in member.months),
         lapsed_grains=sum(month.lapsed for month in member.months),
@@ -220,7 +216,7 @@ def _archetypes(members: list[_Member]) -> Iterable[ArchetypeFigures]:
             archetype=name,
             members=len(group),
             starts=sum(len(member.life.starts) for member in group),
-            wanted_grains=sum(month.wanted for member in group for month in member.months),
+            wanted_grains=sum(w.grains for member in group for w in member.life.wants),
             used_grains=sum(member.account.reckoned for member in group),
             members_dry=sum(any(m.out_ms is not None for m in g.months) for g in group),
         )
@@ -284,9 +280,16 @@ def _notices(play: Play) -> dict[str, int]:
     return dict(sorted(kinds.items()))
 
 
-def _advice(play: Play, months: list[_Month]) -> Iterable[Advice]:
+def _advice(play: Play) -> Iterable[Advice]:
+    # By simulated months: a calendar month that the simulation only touches would look cheap.
+    months = play.scenario.months_ms()
     for name, plan in play.scenario.catalogue.plans.items():
-        wanted = [month.wanted for month in months if month.plan == name]
+        wanted = [
+            sum(want.grains for want in life.wants if from_ms <= want.at_ms < to_ms)
+            for life in play.lives
+            if life.person.plan == name
+            for from_ms, to_ms in months
+        ]
         if not wanted:
             continue
         allotment = plan.allotment_mtok * GRAINS_PER_MILLITOKEN

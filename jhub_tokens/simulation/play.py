@@ -9,7 +9,6 @@ hour; real agents push every 30 s, which changes no figure.
 from __future__ import annotations
 
 import heapq
-import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,7 @@ from jhub_tokens.periods import period_at
 from jhub_tokens.simulation.archetypes import Visit, visits
 from jhub_tokens.simulation.hub import Server, SimulatedHub
 from jhub_tokens.simulation.people import Life, Want, pick
-from jhub_tokens.simulation.scenario import Person, Scenario
+from jhub_tokens.simulation.scenario import Person, Scenario, draw_ms
 
 __all__ = ["Play"]
 
@@ -109,23 +108,11 @@ class Play:
     def _plan_calendar(self) -> None:
         """Queue what happens by the calendar: renewals, heartbeats, restarts of the hubs."""
         scenario = self.scenario
-        for instant in sorted(self.renewals_ms()):
+        for instant in scenario.renewals_ms():
             self._at(instant, self._renewal)
         for hub in self.hubs:
             self._at(scenario.start_ms + HEARTBEAT_MS, self._heartbeat, hub)
             self._at(scenario.start_ms + WEEK_MS, self._restart, hub)
-
-    def renewals_ms(self) -> set[int]:
-        """Return the instants after the start and before the end at which periods begin."""
-        scenario = self.scenario
-        found = set()
-        for plan in scenario.catalogue.plans.values():
-            at_ms = scenario.start_ms
-            while at_ms < scenario.end_ms:
-                zone = scenario.catalogue.zone
-                _, _, at_ms = period_at(scenario.start_ms, at_ms, zone, plan.period)
-                found.add(at_ms)
-        return {at_ms for at_ms in found if at_ms < scenario.end_ms}
 
     def _renewal(self) -> None:
         for hub in self.hubs:
@@ -196,7 +183,7 @@ class Play:
             server.leaving = True
             hung = life.rng.random() < conditions.hung_stop
             span = conditions.hung_stop_ms if hung else conditions.stop_ms
-            self._at(now_ms + _span_ms(life.rng, span), self._end, server)
+            self._at(now_ms + draw_ms(life.rng, span), self._end, server)
 
     def _look_for_warnings(self) -> None:
         """Let those at work read their notices, and some of them stop by themselves."""
@@ -335,7 +322,7 @@ class Play:
         self._servers[key] = life.servers[name] = life.hub.servers[key] = server
         conditions = self.scenario.conditions
         pulls = life.rng.random() < conditions.pull
-        wait_ms = _span_ms(life.rng, conditions.pull_ms if pulls else conditions.start_ms)
+        wait_ms = draw_ms(life.rng, conditions.pull_ms if pulls else conditions.start_ms)
         fails = life.rng.random() < conditions.failed_start
         self._at(now_ms + wait_ms, self._fail if fails else self._ready, server)
         return ""
@@ -372,7 +359,7 @@ class Play:
         if vanishes:
             self._at(at_ms, self._lose, server)
         elif crashes:
-            noticed_ms = at_ms + _span_ms(life.rng, conditions.notice_ms)
+            noticed_ms = at_ms + draw_ms(life.rng, conditions.notice_ms)
             self._at(noticed_ms, self._notice_crash, server, at_ms)
 
     def _lose(self, server: Server) -> None:
@@ -399,9 +386,3 @@ class Play:
     def _forget(self, server: Server) -> None:
         del self._servers[server.key]
         del self.lives[server.owner].servers[server.name]
-
-
-def _span_ms(rng: random.Random, span: tuple[int, int]) -> int:
-    """Return a duration around the median of `span`, skewed upwards and never above its end."""
-    median_ms, longest_ms = span
-    return min(longest_ms, round(median_ms * math.exp(0.6 * rng.gauss(0.0, 1.0))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from jhub_tokens.catalogue import AssignRule, Catalogue
-from jhub_tokens.periods import period
+from jhub_tokens.periods import period, period_at
 from jhub_tokens.simulation.archetypes import ARCHETYPES, Archetype
 from jhub_tokens.wire import Identity
 
@@ -22,6 +24,7 @@ __all__ = [
     "Person",
     "Scenario",
     "ScenarioError",
+    "draw_ms",
     "make_scenario",
     "parse_mix",
 ]
@@ -80,6 +83,27 @@ class Scenario:
     start_ms: int
     end_ms: int
     conditions: Conditions = Conditions()
+
+    def months_ms(self) -> list[tuple[int, int]]:
+        """Return start and end of each simulated month."""
+        zone = self.catalogue.zone
+        return [period(self.start_ms, n, zone, "anchored") for n in range(self.months)]
+
+    def renewals_ms(self) -> list[int]:
+        """Return the instants between start and end at which billing periods begin."""
+        found = set()
+        for kind in {plan.period for plan in self.catalogue.plans.values()}:
+            at_ms = self.start_ms
+            while at_ms < self.end_ms:
+                found.add(at_ms)
+                _, _, at_ms = period_at(self.start_ms, at_ms, self.catalogue.zone, kind)
+        return sorted(found - {self.start_ms})
+
+
+def draw_ms(rng: random.Random, span_ms: tuple[int, int]) -> int:
+    """Return a duration around the median of `span_ms`, never above its second item."""
+    median_ms, longest_ms = span_ms
+    return min(longest_ms, round(median_ms * math.exp(0.6 * rng.gauss(0.0, 1.0))))
 
 
 def parse_mix(text: str, known: Collection[str], what: str) -> dict[str, Fraction]:
