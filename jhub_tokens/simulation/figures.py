@@ -102,7 +102,10 @@ def _read(ledger: Ledger, life: Life, end_ms: int) -> _Member:
     member.account.reckoned = sum(run.cost_grains() for run in life.runs)
     for from_ms, to_ms in reversed(ledger.periods(life.member_id)):
         if from_ms >= end_ms:
-            continue  # the period after the last one has begun at the end
+            # The period after the last one has begun at the end, and has taken what was owed.
+            after = ledger.statement(life.member_id, from_ms, to_ms).entries
+            member.account.repaid -= sum(e.amount_grains for e in after if e.kind == "overrun")
+            continue
         month = _Month(from_ms, to_ms)
         statement = ledger.statement(life.member_id, from_ms, min(to_ms, end_ms))
         for entry in statement.entries:

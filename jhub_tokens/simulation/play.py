@@ -2,8 +2,8 @@
 
 Nothing happens between two events, so the clock jumps: to the next visit, ready, end or stop of
 a server, or to the next deadline that the warden's last pass named. The agent's proof of life is
-pushed with each event of its hub, at each renewal, and when a hub with servers was silent for an
-hour; real agents push every 30 s, which changes no figure.
+pushed with each event of its hub, at each renewal, and when a hub with servers was silent for six
+hours; real agents push every 30 s, which changes no figure.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from jhub_tokens.simulation.scenario import Person, Scenario, draw_ms
 __all__ = ["Play"]
 
 HUB_MEMBERS = 100  #: members for each hub: each snapshot is complete for its own
-HEARTBEAT_MS = 3_600_000
+HEARTBEAT_MS = 6 * 3_600_000
+#: A real agent's interval: how late it is seen that a server vanished.
+SNAPSHOT_MS = 30_000
 WEEK_MS = 7 * 86_400_000
 WARDEN_BATCH = 200
 #: What is due but could not be advanced is tried again after this time.
@@ -357,10 +359,16 @@ class Play:
         assert server.ready_ms is not None
         at_ms = round(life.rng.uniform(server.ready_ms + RUN_MS_MIN, ends_ms))
         if vanishes:
-            self._at(at_ms, self._lose, server)
+            self._at(at_ms, self._vanish, server)
         elif crashes:
             noticed_ms = at_ms + draw_ms(life.rng, conditions.notice_ms)
             self._at(noticed_ms, self._notice_crash, server, at_ms)
+
+    def _vanish(self, server: Server) -> None:
+        """Prove a server alive for the last time; the next snapshot does not show it any more."""
+        if not server.over:
+            self._tell(server.hub)
+            self._at(self.clock.now_ms() + SNAPSHOT_MS, self._lose, server)
 
     def _lose(self, server: Server) -> None:
         if not server.over:
