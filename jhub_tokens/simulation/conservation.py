@@ -76,6 +76,11 @@ def check(play: Play, accounts: Mapping[str, Account]) -> tuple[int, Conservatio
                 f"{name}: the statements say {account.used - account.returned} grains, "
                 f"rate × time says {account.reckoned}"
             )
+        if account.repaid > account.overrun:
+            findings.append(
+                f"{name}: {account.repaid} grains of overrun were deducted, only "
+                f"{account.overrun} remained to be"
+            )
     findings += [
         f"{hub.name}: the end of {key} was told and never confirmed"
         for hub in play.hubs

@@ -91,7 +91,9 @@ def test_months_begin_on_any_day(tmp_path):
 
 
 def test_shadow_mode_stops_nobody(tmp_path):
-    report = play(f"sqlite:///{tmp_path}/books.sqlite", scenario(catalogue(enforce=False), members=3))
+    report = play(
+        f"sqlite:///{tmp_path}/books.sqlite", scenario(catalogue(enforce=False), members=3)
+    )
     assert report.conservation.findings == ()
     assert report.refusals["balance"] > 0  # as they would have been
     assert report.acts["stops_ordered"] == 0
