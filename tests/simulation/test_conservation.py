@@ -116,7 +116,7 @@ class SwapsMembers(Wrapped):
 
 
 def findings(database_url, wrap):
-    planned = scenario(members=2, mix="student:1", plan_mix="basic:1", conditions=CALM)
+    planned = scenario(members=2, mix="idle:1", plan_mix="basic:1", conditions=CALM)
     return play(database_url, planned, wrap).conservation.findings
 
 
@@ -132,7 +132,7 @@ def test_honest_books_are_not_accused(database_url):
         (DoublesACharge, "consumption: "),
         (ForgetsAnEntry, "issued: "),
         (IssuesTooMuch, "allotments: "),
-        (SwapsMembers, "student-"),
+        (SwapsMembers, "idle-"),
     ],
 )
 def test_what_is_lost_or_doubled_is_found(wrap, what, tmp_path):
