@@ -1,5 +1,7 @@
 """Controls: bookkeeping that loses or doubles something is found, by the same harness."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import insert, select
 
@@ -115,6 +117,16 @@ class SwapsMembers(Wrapped):
         return self.ledger.statement(swapped.get(member_id, member_id), from_ms, to_ms)
 
 
+class DeductsTooMuch(Wrapped):
+    """Takes tokens for overrun that there was not."""
+
+    def statement(self, member_id, from_ms, to_ms):
+        view = self.ledger.statement(member_id, from_ms, to_ms)
+        allotment = next(entry for entry in view.entries if entry.kind == "allotment")
+        deduction = replace(allotment, kind="overrun", amount_grains=-1000)
+        return replace(view, entries=(*view.entries, deduction))
+
+
 def findings(database_url, wrap):
     planned = scenario(members=2, mix="idle:1", plan_mix="basic:1", conditions=CALM)
     return play(database_url, planned, wrap).conservation.findings
@@ -132,7 +144,8 @@ def test_honest_books_are_not_accused(database_url):
         (DoublesACharge, "consumption: "),
         (ForgetsAnEntry, "issued: "),
         (IssuesTooMuch, "allotments: "),
-        (SwapsMembers, "idle-"),
+        (SwapsMembers, "idle-1: the statements say "),
+        (DeductsTooMuch, "idle-2: 2000 grains of overrun were deducted, only 0 remained"),
     ],
 )
 def test_what_is_lost_or_doubled_is_found(wrap, what, tmp_path):
