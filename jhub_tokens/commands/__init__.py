@@ -11,7 +11,7 @@ COMMANDS = {
     "check": "Check a catalogue file, naming the line and the remedy for each mistake",
     "grant": "Give a member tokens, or take some back",
     "statement": "Show where a member's tokens of a month went",
-    "simulate": "Try a catalogue on invented members: a month in less than a minute",
+    "simulate": "Try a catalogue on invented members, in virtual time",
     "audit": "Re-derive every balance from the entries and compare",
 }
 
