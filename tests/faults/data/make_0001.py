@@ -79,7 +79,8 @@ class Recorder:
             )
             template = " ".join(str(compiled).split())
             parameters = compiled.construct_params(values or None)
-            line = re.sub(r":(\w+)", lambda name: literal(parameters[name[1]]), template) + ";"
+            known = {name: literal(value) for name, value in parameters.items()}
+            line = re.sub(r":(\w+)", lambda name, known=known: known[name[1]], template) + ";"
             if isinstance(statement, Select):
                 self.reads.setdefault(template, line)
             else:
