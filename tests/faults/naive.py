@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import NullPool, create_engine, event, text
 
-from tests.faults.processes import Request
+from tests.faults.processes import Request, freeze_self_before
 from tests.ledger.conftest import catalogue
 
 TABLES = (
@@ -56,7 +56,9 @@ def balances(url: str) -> dict[str, int]:
 class NaiveBooks:
     """Performs the same requests as the real books."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, freeze_before: str | None = None) -> None:
+        if freeze_before is not None:
+            freeze_self_before(freeze_before)
         self.engine = _engine(url)
         self.rates = {p.name: p.rate_mtok_h for p in catalogue().profiles.values()}
 

@@ -206,11 +206,16 @@ def shape(database_url: str) -> dict[str, int]:
 
 @pytest.fixture
 def kills(thorough):
-    """How many kills on each of the two databases."""
-    return 500 if thorough else 25
+    """How many kills for each seed on each of the two databases."""
+    return 50 if thorough else 25
 
 
-@pytest.mark.parametrize("seed", [20261124])
+def pytest_generate_tests(metafunc):
+    if "seed" in metafunc.fixturenames:
+        thorough = metafunc.config.getoption("--thorough")
+        metafunc.parametrize("seed", range(20261124, 20261134 if thorough else 20261125))
+
+
 def test_no_grain_is_lost_or_doubled_by_kills(database_url, kills, seed, figure):
     lanes, rounds = write_script(seed, kills)
     was_booked = Books(database_url).hold
