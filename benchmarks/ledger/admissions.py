@@ -149,9 +149,7 @@ def _ours(ledger: Ledger, model: Model, numbers: range, clients: int) -> float:
     return _timed(admit, numbers, clients)
 
 
-def _raw(
-    connections: list[Any], recorded: list[Operation], numbers: range, clients: int
-) -> float:
+def _raw(connections: list[Any], recorded: list[Operation], numbers: range, clients: int) -> float:
     def say(share: Sequence[int], client: int) -> None:
         replay(connections[client], [recorded[number] for number in share])
 

@@ -26,8 +26,6 @@ __all__ = ["DIGITS", "FIRST_SUFFIX", "IDENTIFIER", "Model", "copied", "populate"
 IDENTIFIER = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 DIGITS = 8
 FIRST_SUFFIX = 10_000_000
-#: Scattered copies: prime to the factor, so that no two get the same.
-_SCATTER_FACTOR, _SCATTER_MODULUS = 7_368_787, 89_999_999
 
 _Part = str | None  # a literal text, or None where the copy's digits go
 
@@ -46,10 +44,8 @@ class Model:
         return row
 
 
-def suffix(number: int, *, scattered: bool = False) -> str:
+def suffix(number: int) -> str:
     """Return the last digits of every id of copy `number`."""
-    if scattered:
-        number = number * _SCATTER_FACTOR % _SCATTER_MODULUS
     return str(FIRST_SUFFIX + number)
 
 
@@ -58,16 +54,15 @@ def copied(value: str, digits: str) -> str:
     return IDENTIFIER.sub(lambda found: found[0][:-DIGITS] + digits, value)
 
 
-def populate(
-    site: Site, name: str, model: Model, count: int, *, first: int = 0, scattered: bool = False
-) -> None:
+def populate(site: Site, name: str, model: Model, count: int, *, first: int = 0) -> None:
     """Add `count` copies of a model, from number `first` on, to a database.
 
-    Scattered copies have ids in no order, as real ones are: their rows lie all over the indexes.
+    All members' first rows of a table are inserted before the second ones, and so on, so that
+    the rows of one member lie as far apart as those of a member who joined long ago.
     """
     connection = site.bulk(name)
     try:
-        _Filling(connection, site.kind == "sqlite", model).run(first, count, scattered)
+        _Filling(connection, site.kind == "sqlite", model).run(first, count)
     finally:
         connection.close()
 
@@ -81,8 +76,8 @@ class _Filling:
         self.model = model
         self.sha256 = "sha256_hex" if is_sqlite else "pg_temp.sha256_hex"
 
-    def run(self, first: int, count: int, scattered: bool) -> None:
-        self._prepare(first, count, scattered)
+    def run(self, first: int, count: int) -> None:
+        self._prepare(first, count)
         for table in schema.metadata.sorted_tables:
             rows = self.model.rows[table.name]
             if table is schema.transactions:
@@ -103,14 +98,13 @@ class _Filling:
         else:
             self.connection.execute(text.encode())
 
-    def _prepare(self, first: int, count: int, scattered: bool) -> None:
+    def _prepare(self, first: int, count: int) -> None:
         last = first + count - 1
-        digits = f"n * {_SCATTER_FACTOR} % {_SCATTER_MODULUS}" if scattered else "n"
         if self.is_sqlite:
             self.connection.create_function("sha256_hex", 1, _sha256_hex, deterministic=True)
             source = (
                 f"WITH RECURSIVE g(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM g"
-                f" WHERE n < {last}) SELECT n, CAST({FIRST_SUFFIX} + {digits} AS TEXT) AS digits"
+                f" WHERE n < {last}) SELECT n, CAST({FIRST_SUFFIX} + n AS TEXT) AS digits"
                 " FROM g"
             )
         else:
@@ -119,7 +113,7 @@ class _Filling:
                 " $$ SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex') $$"
             )
             source = (
-                f"SELECT n, CAST({FIRST_SUFFIX} + {digits} AS TEXT) AS digits"
+                f"SELECT n, CAST({FIRST_SUFFIX} + n AS TEXT) AS digits"
                 f" FROM generate_series({first}::bigint, {last}) AS g(n)"
             )
         self._execute(f"CREATE TEMPORARY TABLE series AS {source}")
@@ -179,9 +173,11 @@ class _Filling:
 
     def _text(self, value: str) -> str:
         """Return SQL for a text in which the ids are the copy's."""
-        return "(" + " || ".join(
-            "s.digits" if part is None else _quoted(part) for part in _parts(value)
-        ) + ")"
+        return (
+            "("
+            + " || ".join("s.digits" if part is None else _quoted(part) for part in _parts(value))
+            + ")"
+        )
 
 
 def _parts(value: str) -> Iterator[_Part]:

@@ -106,9 +106,7 @@ class SqliteSite:
             self.path(name).with_name(self.path(name).name + suffix).unlink(missing_ok=True)
 
     def connect(self, name: str) -> Any:
-        connection = sqlite3.connect(
-            self.path(name), isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self.path(name), isolation_level=None, check_same_thread=False)
         for pragma in (
             "journal_mode = WAL",
             "synchronous = FULL",
