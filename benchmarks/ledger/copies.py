@@ -27,6 +27,9 @@ IDENTIFIER = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 DIGITS = 8
 FIRST_SUFFIX = 10_000_000
 
+#: From so many copies on, making the indexes anew is faster than keeping them up.
+_MANY = 5_000
+
 _Part = str | None  # a literal text, or None where the copy's digits go
 
 
@@ -62,7 +65,11 @@ def populate(site: Site, name: str, model: Model, count: int, *, first: int = 0)
     """
     connection = site.bulk(name)
     try:
-        _Filling(connection, site.kind == "sqlite", model).run(first, count)
+        filling = _Filling(connection, site.kind == "sqlite", model)
+        indexes = filling.drop_indexes() if count >= _MANY else []
+        filling.run(first, count)
+        for index in indexes:
+            filling.execute(index)
     finally:
         connection.close()
 
@@ -85,14 +92,29 @@ class _Filling:
             for row in rows:
                 self._row(table, row)
         wallet_id = self._text(self.model.only("wallets")["wallet_id"])
-        self._execute(
+        self.execute(
             "UPDATE wallets SET head_hash = (SELECT t.hash FROM transactions t WHERE"
             " t.wallet_id = wallets.wallet_id AND t.number = wallets.transactions_count)"
             f" WHERE transactions_count > 0 AND wallet_id IN (SELECT {wallet_id} FROM series s)"
         )
-        self._execute("DROP TABLE series")
+        self.execute("DROP TABLE series")
 
-    def _execute(self, text: str) -> None:
+    def drop_indexes(self) -> list[str]:
+        """Drop the indexes that no constraint needs; return the statements that make them."""
+        if self.is_sqlite:
+            query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        else:
+            query = (
+                "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()"
+                " AND indexname NOT IN (SELECT conname FROM pg_constraint)"
+            )
+        found = self.connection.execute(query).fetchall()
+        for name, _ in found:
+            self.execute(f"DROP INDEX {name}")
+        return [str(definition) for _, definition in found]
+
+    def execute(self, text: str) -> None:
+        """Run a statement without parameters."""
         if self.is_sqlite:
             self.connection.execute(text)
         else:
@@ -108,7 +130,7 @@ class _Filling:
                 " FROM g"
             )
         else:
-            self._execute(
+            self.execute(
                 "CREATE FUNCTION pg_temp.sha256_hex(text) RETURNS text LANGUAGE sql IMMUTABLE AS"
                 " $$ SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex') $$"
             )
@@ -116,7 +138,9 @@ class _Filling:
                 f"SELECT n, CAST({FIRST_SUFFIX} + n AS TEXT) AS digits"
                 f" FROM generate_series({first}::bigint, {last}) AS g(n)"
             )
-        self._execute(f"CREATE TEMPORARY TABLE series AS {source}")
+        self.execute(f"CREATE TEMPORARY TABLE series AS {source}")
+        if not self.is_sqlite:
+            self.execute("ANALYZE series")
 
     def _row(self, table: Table, row: dict[str, Any]) -> None:
         """Insert the copies of one row; one without an id in its key is everybody's."""
@@ -135,7 +159,7 @@ class _Filling:
             for column in table.columns
         )
         where = " WHERE true ON CONFLICT DO NOTHING" if shared else ""
-        self._execute(f"INSERT INTO {table.name} ({columns}) SELECT {values} FROM {source}{where}")
+        self.execute(f"INSERT INTO {table.name} ({columns}) SELECT {values} FROM {source}{where}")
 
     def _previous(self, row: dict[str, Any]) -> str:
         for other in self.model.rows["transactions"]:

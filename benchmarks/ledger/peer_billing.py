@@ -13,11 +13,15 @@ import sys
 import time
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.utils import utcnow
-from jupyterhub_credit_service import CreditsAuthenticator
-from jupyterhub_credit_service.orm import CreditsUser, CreditsUserValues
+from jupyterhub_credit_service import CreditsAuthenticator  # type: ignore[import-not-found]
+from jupyterhub_credit_service.orm import (  # type: ignore[import-not-found]
+    CreditsUser,
+    CreditsUserValues,
+)
 from traitlets.config import Configurable
 
 _INTERVAL_S = 600
@@ -81,7 +85,7 @@ async def main(servers: int, rounds: int) -> list[float]:
     return times
 
 
-async def bill(authenticator: CreditsAuthenticator, db: object, users: list[object]) -> float:
+async def bill(authenticator: CreditsAuthenticator, db: Any, users: list[Any]) -> float:
     """Make every server due once more; return how long the task took to bill them all."""
     last = (utcnow(with_tz=False) - timedelta(seconds=_INTERVAL_S + 1)).isoformat()
     for user, spawner in users:

@@ -73,12 +73,11 @@ def _contest(site: Site, model: Model, prepare: Prepare, rounds: int) -> _Contes
     warm_up, settling = _record(site, model, prepare)
     contest.statements = statements(settling)
     for turn in range(rounds):
-        turns = [
-            lambda: contest.ours_s.append(_ours(site, model, prepare)),
-            lambda: contest.raw_s.append(_raw(site, warm_up, settling)),
-        ]
-        for take in turns if turn % 2 else reversed(turns):
-            take()
+        if turn % 2:
+            contest.ours_s.append(_ours(site, model, prepare))
+        contest.raw_s.append(_raw(site, warm_up, settling))
+        if not turn % 2:
+            contest.ours_s.append(_ours(site, model, prepare))
     return contest
 
 
@@ -126,10 +125,9 @@ def _prepare_due(ledger: Ledger, model: Model) -> Callable[[], None]:
 
 def _prepare_ends(ledger: Ledger, model: Model) -> Callable[[], None]:
     """Warm up with some servers' ends; return what tells of all the others' ends."""
-    keys = sorted(
-        row
-        for row in (copied(_start_key(model), suffix(number)) for number in range(_count(ledger)))
-    )
+    start_key = str(model.only("sessions")["start_key"])
+    running = ledger.totals()["sessions_running"]
+    keys = [copied(start_key, suffix(number)) for number in range(running)]
     servers = [_seen(model, key) for key in keys]
     hub = HubTold(ledger)
     hub.tell(servers[_WARM_UP:], [_end(key) for key in keys[:_WARM_UP]])
@@ -139,14 +137,6 @@ def _prepare_ends(ledger: Ledger, model: Model) -> Callable[[], None]:
         ledger.observe(snapshot)
 
     return settle
-
-
-def _count(ledger: Ledger) -> int:
-    return ledger.totals()["sessions_running"]
-
-
-def _start_key(model: Model) -> str:
-    return str(model.only("sessions")["start_key"])
 
 
 def _seen(model: Model, start_key: str) -> ServerSeen:
