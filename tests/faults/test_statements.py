@@ -1,0 +1,158 @@
+"""A failure before and after every statement of every writing operation: all of it or nothing."""
+
+import inspect
+from contextlib import contextmanager
+
+import pytest
+
+from jhub_tokens.ledger import DatabaseProblem, Ledger
+from tests.faults.contents import Contents, masked
+from tests.faults.injection import Injector
+from tests.faults.operations import HOUR_MS, OPERATIONS, giving, running
+from tests.faults.worlds import new_worlds, one_world  # noqa: F401  (fixtures)
+
+#: Public methods that write nothing; each is run below and its statements looked at.
+READS = {
+    "audit": lambda ledger, member: ledger.audit(),
+    "member": lambda ledger, member: ledger.member(member.member_id),
+    "member_by_name": lambda ledger, member: ledger.member_by_name(member.name),
+    "members": lambda ledger, member: ledger.members(),
+    "notices": lambda ledger, member: ledger.notices(member.member_id),
+    "periods": lambda ledger, member: ledger.periods(member.member_id),
+    "prospects": lambda ledger, member: ledger.prospects(member.member_id, []),
+    "standing_stops": lambda ledger, member: ledger.standing_stops(),
+    "statement": lambda ledger, member: ledger.statement(member.member_id, 0, 1 << 42),
+    "totals": lambda ledger, member: ledger.totals(),
+    "wallet_view": lambda ledger, member: ledger.wallet_view(member.member_id),
+}
+NO_OPERATION = {"close"}
+METHODS = sorted({operation.method for operation in OPERATIONS})
+
+#: A content equal to the one before proves the repeat as well; some are repeated all the same.
+REPEAT_EVERY = 11
+
+
+class Bench:
+    """An operation on its own database, put back to where it was as often as needed."""
+
+    def __init__(self, world, act):
+        self.world = world
+        self.act = act
+        self.contents = Contents(world.url)
+        self.injector = Injector()
+        self.half_done = []
+        self.lost_answers = 0  # failures after which the operation turned out to be done
+
+    def measure(self):
+        """Run the operation undisturbed; learn its points and what it comes to."""
+        self.contents.keep()
+        self.before = self.contents.dump()
+        with self.injector.run():
+            self.answer = masked(self.act(self.world.ledger))
+        self.points = self.injector.points
+        self.after = self.contents.masked()
+        assert self.contents.dump() != self.before, "the operation writes nothing"
+        assert self.world.ledger.audit() == ()
+        self.contents.restore()
+        assert self.contents.dump() == self.before
+
+    def fail(self, index, *, repeat, answers_again):
+        """Fail at a point; note where the books are neither as before nor as after."""
+        what, when = self.points[index]
+        with pytest.raises(DatabaseProblem), self.injector.run(fail_at=index):
+            self.act(self.world.ledger)
+        found = self.contents.dump()
+        committed = found != self.before
+        self.lost_answers += committed
+        if committed and self.contents.masked() != self.after:
+            self.half_done.append(f"{when} {what}")
+        if not (repeat or committed):
+            return
+        answer = masked(self.act(self.world.ledger))
+        if self.contents.masked() != self.after:
+            self.half_done.append(f"repeated after a failure {when} {what}")
+        if answers_again or not committed:
+            assert answer == self.answer
+        assert self.world.ledger.audit() == ()
+        self.contents.restore()
+
+
+@contextmanager
+def bench(world, prepare, monkeypatch):
+    made = Bench(world, prepare(world))
+    with made.injector.installed(monkeypatch):
+        try:
+            made.measure()
+            yield made
+        finally:
+            made.contents.close()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_failure_leaves_all_or_nothing(method, new_world, monkeypatch, thorough, figure):
+    points = half_done = 0
+    forms = [operation for operation in OPERATIONS if operation.method == method]
+    for operation in forms:
+        with bench(new_world(), operation.prepare, monkeypatch) as made:
+            for index in range(len(made.points)):
+                repeat = thorough or index % REPEAT_EVERY == 0
+                made.fail(index, repeat=repeat, answers_again=operation.answers_again)
+            assert made.half_done == [], operation
+            assert made.lost_answers == 1, operation
+            points += len(made.points)
+            half_done += len(made.half_done)
+    figure(
+        f"failures at every statement of {method} ({len(forms)} forms), {new_world.database}",
+        f"{points} points, {half_done} half-done",
+    )
+
+
+def two_transactions(world):
+    """A naive operation: it freezes and credits, each in a transaction of its own."""
+    member, *_ = running(world)
+
+    def act(ledger):
+        ledger.set_frozen(member.member_id, frozen=True, actor="admin", reason="because")
+        return giving(member, 5, "topup")(ledger)
+
+    return act
+
+
+def without_a_key(world):
+    """A naive operation: each call books anew, so who got no answer books twice."""
+    member, _ = world.join()
+    return lambda ledger: (world.give(member, 5), None)[1]
+
+
+@pytest.mark.parametrize(
+    ("naive", "caught"), [(two_transactions, "before"), (without_a_key, "repeated")]
+)
+def test_control_naive_operations_are_caught(world, naive, caught, monkeypatch):
+    with bench(world, naive, monkeypatch) as made:
+        for index in range(len(made.points)):
+            made.fail(index, repeat=False, answers_again=False)
+        assert any(text.startswith(caught) for text in made.half_done)
+
+
+def test_no_operation_was_forgotten(figure):
+    public = {
+        name
+        for name, _ in inspect.getmembers(Ledger, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    assert public == {*METHODS, *READS, *NO_OPERATION}
+    assert not set(METHODS) & set(READS)
+    figure("methods of Ledger that write, all under injected failures", len(METHODS))
+
+
+def test_what_counts_as_a_read_writes_nothing(world, monkeypatch):
+    member, *_ = running(world)
+    world.clock.advance_ms(HOUR_MS)
+    injector = Injector()
+    with injector.installed(monkeypatch):
+        for name, read in READS.items():
+            with injector.run():
+                read(world.ledger, member)
+            statements = [what for what, _ in injector.points]
+            words = {word for s in statements for word in s.upper().split()}
+            assert not words & {"INSERT", "UPDATE", "DELETE", "IMMEDIATE"}, name
