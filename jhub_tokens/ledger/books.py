@@ -42,7 +42,7 @@ from jhub_tokens.ledger.records import (
     WalletView,
 )
 from jhub_tokens.ledger.runner import Runner
-from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure, open_engine
+from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure, open_engine, unbound
 from jhub_tokens.ledger.wallet import OpenWallet
 from jhub_tokens.wire import Identity, Snapshot
 
@@ -411,6 +411,7 @@ class Ledger:
     def audit(self) -> tuple[Finding, ...]:
         """Derive every balance and charge again from the entries; empty: the books are clean."""
         with self._translated(), self._store.read() as connection:
+            unbound(connection)
             return audit(connection)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from jhub_tokens.ledger.store import DatabaseProblem, Store
+from jhub_tokens.ledger.store import DatabaseProblem, Store, unbound
 
 __all__ = ["GUARDED_TABLES", "install_guards", "upgrade"]
 
@@ -34,7 +34,9 @@ def upgrade(store: Store) -> None:
     config.set_main_option("script_location", str(_MIGRATIONS))
     script = ScriptDirectory.from_config(config)
     with store.write() as connection:
+        unbound(connection)
         if not store.is_sqlite:
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
         current = MigrationContext.configure(connection).get_current_revision()
         known = {revision.revision for revision in script.walk_revisions()}

@@ -26,7 +26,9 @@ from jhub_tokens.ledger.sessions import (
     bury,
     end_session,
     is_used,
+    lock_start,
     mark_ready,
+    open_session,
     session_record,
     start_session,
 )
@@ -135,6 +137,9 @@ class _Observation:
                 return False
         elif self.snapshot.epoch in row["past_epochs"]:
             return False
+        elif self._ago_ms(self.snapshot.age_ms) < row["observed_ms"]:
+            # Taken before the present hub was last heard: of a process that died before it.
+            return False
         else:
             past = [row["epoch"], *row["past_epochs"]][:PAST_EPOCHS_MAX]
             values["past_epochs"] = past
@@ -176,15 +181,20 @@ class _Observation:
                 self._ready(session, self._ago_ms(end.ready_age_ms), None)
             self._end(session, self._ago_ms(end.ended_age_ms), end.reason)
         elif end.reason in ("cancelled", "failed"):
-            self._bury(end.start_key)
+            self._cancelled(end.start_key)
 
     def _cancelled(self, start_key: str) -> None:
-        session = self.known.pop(start_key, None)
+        session = self.known.pop(start_key, None) or self._just_admitted(start_key)
         if session is None:
             self._bury(start_key)
         else:
             self.told[start_key] = session["wallet_id"]
             self._end(session, self.now_ms, "cancelled")
+
+    def _just_admitted(self, start_key: str) -> Row | None:
+        """Return the session that another replica has admitted while this one looked."""
+        lock_start(self.connection, start_key)
+        return open_session(self.connection, start_key)
 
     def _bury(self, start_key: str) -> None:
         if not is_used(self.connection, start_key):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue, Plan
@@ -294,7 +294,13 @@ def _upgrade(
 
 
 def _schedule(wallet: OpenWallet, kind: str, target: Plan, actor: str, reason: str) -> PlanChange:
-    """Have `target` hold from the next period on, in place of what was to come."""
+    """Have `target` hold from the next period on, in place of what was to come.
+
+    Asked again, the change that waits is the answer: nobody schedules the same thing twice.
+    """
+    waiting = wallet.connection.execute(select(_changes).where(_waiting(wallet))).mappings().first()
+    if waiting is not None and (waiting["kind"], waiting["plan"]) == (kind, target.name):
+        return _record(waiting)
     _drop_waiting(wallet)
     at_ms = wallet.row["period_end_ms"]
     wallet.subscription["next_plan"] = target.name
@@ -302,13 +308,17 @@ def _schedule(wallet: OpenWallet, kind: str, target: Plan, actor: str, reason: s
     return _write(wallet, kind, target, at_ms, actor, reason)
 
 
-def _drop_waiting(wallet: OpenWallet) -> None:
-    waiting = update(_changes).where(
+def _waiting(wallet: OpenWallet) -> ColumnElement[bool]:
+    return and_(
         _changes.c.subscription_id == wallet.subscription["subscription_id"],
         _changes.c.applied_ms.is_(None),
         _changes.c.revoked_ms.is_(None),
         _changes.c.at_ms > wallet.now_ms,
     )
+
+
+def _drop_waiting(wallet: OpenWallet) -> None:
+    waiting = update(_changes).where(_waiting(wallet))
     wallet.connection.execute(waiting.values(revoked_ms=wallet.now_ms))
 
 

@@ -11,14 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.clock import Clock
-from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure
+from jhub_tokens.ledger.store import COLLIDED, DatabaseProblem, Store, describe_failure
 
 __all__ = ["Runner"]
 
 T = TypeVar("T")
 
-#: PostgreSQL's codes for a serialization failure and a deadlock.
-_COLLIDED = ("40001", "40P01")
 #: How often an operation is run again before the caller hears of it.
 _COLLISIONS_MAX = 3
 
@@ -83,7 +81,7 @@ class Runner:
             yield
         except DBAPIError as error:
             problem = describe_failure(error)
-            if getattr(error.orig, "sqlstate", None) in _COLLIDED:
+            if getattr(error.orig, "sqlstate", None) in COLLIDED:
                 raise _Collision(problem.message, problem.remedy) from error
             raise problem from error
 

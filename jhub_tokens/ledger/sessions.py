@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue, Profile
@@ -27,7 +27,9 @@ __all__ = [
     "bury",
     "end_session",
     "is_used",
+    "lock_start",
     "mark_ready",
+    "open_session",
     "paying_wallet",
     "session_needs",
     "session_record",
@@ -46,6 +48,11 @@ _KEY_USED = (
         select(schema.tombstones.c.start_key).where(
             schema.tombstones.c.start_key == bindparam("start_key")
         )
+    )
+)
+_LOCK_START = select(
+    func.pg_advisory_xact_lock(
+        func.hashtextextended(bindparam("start_key", type_=schema.sessions.c.start_key.type), 0)
     )
 )
 #: A run shorter than this is no choice but a slip.
@@ -96,6 +103,7 @@ def admit(
     hub: str,
 ) -> tuple[SessionRecord, NotAdmitted | None]:
     """Admit a start, decided under the wallet's lock, or raise; see `Ledger.admit`."""
+    lock_start(connection, start_key)
     wallet = paying_wallet(connection, catalogue, now_ms, member_id, payer)
     known = _known_start(connection, member_id, start_key, server_name, profile)
     if known is not None:
@@ -212,6 +220,21 @@ def _known_start(
         if row["ended_ms"] is None:
             return session_record(row)
     raise NotAdmitted("cancelled", "This start was cancelled. Start the server again.")
+
+
+def lock_start(connection: Connection, start_key: str) -> None:
+    """Let a start and its cancel, asked of two replicas at once, wait for each other.
+
+    Neither would see what the other has not committed yet. Take it before any wallet's lock.
+    """
+    if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
+        connection.execute(_LOCK_START, {"start_key": start_key})
+
+
+def open_session(connection: Connection, start_key: str) -> Row | None:
+    """Return the session of a key, None if there is none or it has ended."""
+    row = connection.execute(_BY_KEY, {"start_key": start_key}).mappings().first()
+    return None if row is None or row["ended_ms"] is not None else dict(row)
 
 
 def is_used(connection: Connection, start_key: str) -> bool:

@@ -6,13 +6,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-__all__ = ["DatabaseProblem", "Store", "describe_failure", "open_engine"]
+__all__ = [
+    "COLLIDED",
+    "DatabaseProblem",
+    "Store",
+    "describe_failure",
+    "open_engine",
+    "unbound",
+]
 
 BUSY_TIMEOUT_MS = 10_000
+#: A replica that is frozen within a transaction loses its locks before others lose patience.
+LIMITS_MS = {
+    "transaction_timeout": 15_000,
+    "idle_in_transaction_session_timeout": 15_000,
+    "lock_timeout": 20_000,
+}
+#: PostgreSQL's codes for a serialization failure and a deadlock, and for a lock not had in time.
+COLLIDED = ("40001", "40P01")
+_LOCK_TIMEOUT = "55P03"
 
 
 class DatabaseProblem(Exception):
@@ -55,7 +71,9 @@ def open_engine(url: str) -> Engine:
             )
             _prepare_sqlite(engine)
             return engine
-        return create_engine(parsed, pool_pre_ping=True)
+        engine = create_engine(parsed, pool_pre_ping=True)
+        _prepare_postgresql(engine)
+        return engine
     except NoSuchModuleError as error:
         raise DatabaseProblem(f"The database driver is not installed: {error}.", remedy) from None
 
@@ -88,8 +106,34 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _lower(text: object) -> object:
-    return text.lower() if isinstance(text, str) else text
+def _prepare_postgresql(engine: Engine) -> None:
+    """Bound how long a transaction may hold its locks, and how long others wait for them.
+
+    What the operator has set, by role, database or URL, stands. A release of PostgreSQL that
+    does not know a setting goes without it.
+    """
+    limits = ", ".join(f"('{name}', '{limit_ms}')" for name, limit_ms in LIMITS_MS.items())
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT set_config(name, value, false) FROM (VALUES {limits}) limits (name, value)"
+                " WHERE current_setting(name, true) = '0'"
+            )
+        connection.commit()
+
+
+def unbound(connection: Connection) -> None:
+    """Let this transaction take as long as it needs: an upgrade, an audit of everything."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        if (connection.dialect.server_version_info or (0,)) >= (17,):
+            connection.execute(text("SET LOCAL transaction_timeout = 0"))
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 class Store:
@@ -124,8 +168,17 @@ class Store:
 
 def describe_failure(error: DBAPIError) -> DatabaseProblem:
     """Translate a driver's error into what an operator can act on."""
-    text = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-    lowered = text.lower()
+    said = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+    lowered = said.lower()
+    if getattr(error.orig, "sqlstate", None) in (*COLLIDED, _LOCK_TIMEOUT):
+        return DatabaseProblem(
+            f"Another operation was in the way ({said}).", "Try again; nothing was half-written."
+        )
+    if "disk i/o" in lowered:
+        return DatabaseProblem(
+            "The disk refuses to be written or read.",
+            "See whether it is full, over a quota or failing; nothing was half-written.",
+        )
     if "readonly" in lowered or "read-only" in lowered:
         return DatabaseProblem(
             "The database is read-only.", "Let the service's user write the file and its folder."
@@ -137,7 +190,7 @@ def describe_failure(error: DBAPIError) -> DatabaseProblem:
         )
     if "not a database" in lowered or "malformed" in lowered:
         return DatabaseProblem(
-            f"The file is not a sound SQLite database ({text}).",
+            f"The file is not a sound SQLite database ({said}).",
             "Restore it from a backup, or name another file.",
         )
     if "disk" in lowered and "full" in lowered:
@@ -148,7 +201,7 @@ def describe_failure(error: DBAPIError) -> DatabaseProblem:
         )
     if isinstance(error, OperationalError):
         return DatabaseProblem(
-            f"The database cannot be reached ({text}).",
+            f"The database cannot be reached ({said}).",
             "Check the URL, that the server runs, and its name, password and network.",
         )
-    return DatabaseProblem(f"The database refuses: {text}.", "See the service's log.")
+    return DatabaseProblem(f"The database refuses: {said}.", "See the service's log.")

@@ -93,7 +93,12 @@ class Snapshot(Wire):
                     for server in self.servers
                 ],
                 "ended": [
-                    end.model_copy(update={"ended_age_ms": end.ended_age_ms + late_ms})
+                    end.model_copy(
+                        update={
+                            "ready_age_ms": later(end.ready_age_ms),
+                            "ended_age_ms": end.ended_age_ms + late_ms,
+                        }
+                    )
                     for end in self.ended
                 ],
             }

@@ -7,8 +7,13 @@ can be called again with the same meaning, as a caller does who got no answer.
 from dataclasses import dataclass
 from typing import Any
 
+from jhub_tokens.catalogue import parse_catalogue
+from jhub_tokens.ledger import LedgerError
+from jhub_tokens.units import GRAINS_PER_TOKEN
 from jhub_tokens.wire import EndSeen, Identity, ServerSeen
 from tests.ledger.conftest import HOUR_MS
+from tests.ledger.test_plans import PLANS
+from tests.ledger.test_teams import TEAMS
 
 MINUTE_MS = 60_000
 DAY_MS = 24 * HOUR_MS
@@ -122,6 +127,102 @@ def superseding_start(world):
     member, identity = world.join()
     world.hub.start(member, identity)
     return starting(member, "start-key-1")
+
+
+@operation("admit", "on-a-team")
+def team_start(world):
+    member = in_team(world)[0]
+    return lambda ledger: ledger.admit(
+        member.member_id, server_name="", start_key="start-key-1", profile="gpu", payer="physics"
+    )
+
+
+# --- plans and teams ------------------------------------------------------------------------
+
+
+def planned(world, name="lara"):
+    world.catalogue = parse_catalogue(PLANS, "plans.yaml")
+    return world.join(name)[0].member_id
+
+
+def once(change):
+    """Repeated, such a change is refused, since it has taken place."""
+
+    def ask(ledger):
+        try:
+            return change(ledger)
+        except LedgerError as refusal:
+            return refusal.code
+
+    return ask
+
+
+@operation("change_plan", "now", answers_again=False)
+def upgrade_now(world):
+    member_id = planned(world)
+    world.clock.advance_ms(DAY_MS)
+    return once(lambda ledger: ledger.change_plan(member_id, "pro", actor="admin"))
+
+
+@operation("change_plan", "next", answers_again=False)
+def downgrade_later(world):
+    member_id = planned(world, "pia")
+    return once(lambda ledger: ledger.change_plan(member_id, "basic", actor="admin"))
+
+
+@operation("start_trial", "with-tokens", answers_again=False)
+def trial(world):
+    member_id = planned(world)
+    return once(lambda ledger: ledger.start_trial(member_id, "pro", actor="lara"))
+
+
+@operation("cancel_plan", "paid", answers_again=False)
+def cancelling(world):
+    member_id = planned(world, "pia")
+    return once(lambda ledger: ledger.cancel_plan(member_id, actor="pia"))
+
+
+@operation("revoke_change", "waiting")
+def kept_plan(world):
+    member_id = planned(world, "pia")
+    waiting = world.ledger.cancel_plan(member_id, actor="pia")
+    return lambda ledger: ledger.revoke_change(member_id, waiting.change_id)
+
+
+@operation("follow_rules", "chosen")
+def back_to_rules(world):
+    member_id = planned(world)
+    world.ledger.change_plan(member_id, "pro", actor="admin")
+    return lambda ledger: ledger.follow_rules(member_id)
+
+
+def in_team(world):
+    world.catalogue = parse_catalogue(TEAMS, "teams.yaml")
+    identity = world.identity("lara").model_copy(update={"groups": ["phys"]})
+    return world.ledger.ensure_member(identity), identity
+
+
+@operation("set_team_cap", "running")
+def capped(world):
+    member, identity = in_team(world)
+    key = world.hub.start(member, identity, "gpu", payer="physics")
+    world.hub.ready(key)
+    return lambda ledger: ledger.set_team_cap("physics", member.member_id, GRAINS_PER_TOKEN)
+
+
+@operation("ensure_member", "joins-a-team")
+def joins_team(world):
+    in_team(world)
+    other = world.identity("mia").model_copy(update={"groups": ["phys"]})
+    return lambda ledger: ledger.ensure_member(other)
+
+
+@operation("ensure_member", "leaves-a-team")
+def leaves_team(world):
+    member, identity = in_team(world)
+    key = world.hub.start(member, identity, "gpu", payer="physics")
+    world.hub.ready(key)
+    return lambda ledger: ledger.ensure_member(identity.model_copy(update={"groups": []}))
 
 
 # --- snapshots ------------------------------------------------------------------------------

@@ -97,7 +97,8 @@ def freeze_self_before(prefix: str) -> None:
     def _freeze(_connection, _cursor, statement, _parameters, _context, _many) -> None:
         if statement.startswith(prefix) and not frozen:
             frozen.append(statement)
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # At this very thread: any other one would let it run on for a while.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def serve(connection: Any, make_books: Callable[[], Any], threads: int) -> None:

@@ -202,9 +202,6 @@ def test_without_a_timeout_a_wallet_is_held_as_long_as_its_replica_is_frozen(mak
     story.check()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the ledger leaves both to the server, whose default is to wait for ever"
-)
 @pytest.mark.parametrize("setting", ["transaction_timeout", "lock_timeout"])
 def test_the_ledger_bounds_how_long_a_wallet_is_held(postgres_template, setting):
     engine = open_engine(postgres_template())

@@ -241,11 +241,8 @@ def start_or_refusal(ledger, member, key):
 
 
 def test_a_cancel_that_overtakes_an_uncommitted_start_still_cancels_it(
-    crowd, new_world, monkeypatch, request
+    crowd, new_world, monkeypatch
 ):
-    if not new_world.is_sqlite:
-        reason = "neither sees the other's uncommitted row: the start stays open until missed"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     member = crowd.member_with(50)
     commit = DefaultDialect.do_commit
     at_commit, cancelled = threading.Event(), threading.Event()

@@ -56,18 +56,12 @@ def delayed(snapshot, now_ms):
     )
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Snapshot.counted_to() leaves the ready_age_ms of an end as it was"
-)
 def test_a_message_held_up_has_all_its_ages_counted():
     end = EndSeen(start_key="start-key-1", ready_age_ms=50_000, ended_age_ms=10_000)
     sent = Snapshot(epoch="an-epoch", sequence=1, sent_at_ms=1_000_000, ended=[end])
     assert sent.counted_to(1_060_000) == delayed(sent, 1_060_000)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an epoch never heard before counts as the newest, however old it is"
-)
 def test_a_dead_hub_process_heard_late_does_not_silence_the_living_one(world):
     member, identity = world.join()
     key = world.hub.run(member, identity)

@@ -163,10 +163,6 @@ def test_a_file_that_may_not_grow_loses_nothing(limited, world, figure):
     figure("file size limit, SQLite", f"{answered} grants answered, {answered} in the books")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="describe_failure() takes SQLite's 'disk I/O error' for a server out of reach",
-)
 def test_a_file_that_may_not_grow_names_the_disk(limited):
     _, (message, remedy), *_ = limited
     assert "disk" in message.lower() and "reached" not in message
