@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-dev demo test test-fast test-hub test-journeys lint typecheck format \
-	bench lock wheel clean
+	test-faults bench bench-ledger lock wheel clean
 
 help: ## Show this help
 	@echo "make …"
@@ -40,7 +40,7 @@ demo: $(VENV)/.demo-ready ## Run the demo hub (PORT=8000) and print its address
 test: lint typecheck test-fast test-hub test-journeys ## Run all checks and all tests
 
 test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
-	$(BIN)/pytest tests -n 2 --ignore=tests/hub --ignore=tests/journeys $(PYTEST_ARGS)
+	$(BIN)/pytest tests -n 2 --dist loadfile --ignore=tests/hub --ignore=tests/journeys $(PYTEST_ARGS)
 
 test-hub: $(VENV)/.dev-ready ## Run the tests against a whole JupyterHub
 	$(BIN)/pytest tests/hub -n 3 --dist loadfile $(PYTEST_ARGS)
@@ -58,6 +58,13 @@ typecheck: $(VENV)/.dev-ready ## Check types
 format: $(VENV)/.dev-ready ## Format the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+test-faults: $(VENV)/.dev-ready ## Kill, freeze, cut, lie and jump for hours: the long form
+	$(BIN)/pytest tests/faults tests/ledger/test_machine.py -n 2 --dist loadfile --thorough \
+		$(PYTEST_ARGS)
+
+bench-ledger: $(VENV)/.dev-ready ## Compare the books with raw statements, a peer, and their size
+	$(BIN)/python -m benchmarks.ledger
 
 bench: $(VENV)/.dev-ready ## Compare with a plain hub in one run
 	$(BIN)/python -m benchmarks

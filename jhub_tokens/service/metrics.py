@@ -53,6 +53,11 @@ class Metrics:
             "jhub_tokens_warden_failures", "Passes of the warden that failed",
             registry=self.registry,
         )  # fmt: skip
+        self.clock_ahead_seconds = Gauge(
+            "jhub_tokens_clock_ahead_seconds",
+            "How far the machine's clock was set ahead (negative: back) and is not believed",
+            registry=self.registry,
+        )
         self.requests = Histogram(
             "jhub_tokens_request_seconds", "Duration of requests", ["method", "route", "status"],
             registry=self.registry,

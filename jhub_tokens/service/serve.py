@@ -7,13 +7,15 @@ import asyncio
 import errno
 import signal
 import sys
+from functools import partial
 
 import structlog
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from jhub_tokens import __version__
-from jhub_tokens.clock import Clock, SystemClock
+from jhub_tokens.clock import Clock
+from jhub_tokens.guarded_clock import GuardedClock
 from jhub_tokens.service.app import make_application
 from jhub_tokens.service.auth import hub_oauth
 from jhub_tokens.service.books import Books
@@ -76,6 +78,19 @@ class RunningService:
         await self.server.close_all_connections()
 
 
+def _clock_was_set(metrics: Metrics, ahead_ms: int) -> None:
+    """Say that the machine's clock is not believed, or is again. Called by any thread."""
+    metrics.clock_ahead_seconds.set(ahead_ms / 1000)
+    if ahead_ms:
+        log.warning(
+            "the machine's clock was set; time goes on as it really passes",
+            ahead_s=ahead_ms / 1000,
+            remedy="correct the clock, or restart this service if the clock is right now",
+        )
+    else:
+        log.info("the machine's clock is right again")
+
+
 async def start(settings: Settings, clock: Clock | None = None) -> RunningService:
     """Listen, and open the books in the background.
 
@@ -84,10 +99,10 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
     PortProblem
         If the port cannot be listened on.
     """
-    clock = clock or SystemClock()
     # SQLite has one writer; PostgreSQL's row locks keep several apart.
     workers = Workers(writers=1 if settings.sqlite_path else 4, readers=settings.reader_threads)
     metrics = Metrics()
+    clock = clock or GuardedClock(partial(_clock_was_set, metrics))
     books = Books(settings, clock, workers)
     stops = StopBoard()
     warden = Warden(books, workers, clock, stops.poke, metrics)

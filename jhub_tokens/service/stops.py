@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection
 
 from jhub_tokens.ledger.records import StopOrderRecord
 
 __all__ = ["StopBoard"]
+
+#: Another replica's warden writes orders, too, and cannot wake anybody here.
+LOOK_AGAIN_S = 2.0
 
 Orders = tuple[StopOrderRecord, ...]
 
@@ -46,8 +50,6 @@ class StopBoard:
             left = deadline - loop.time()
             if left <= 0 or any(order.order_id not in known for order in orders):
                 return orders
-            try:
-                async with asyncio.timeout(left):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, LOOK_AGAIN_S)):
                     await changed.wait()
-            except TimeoutError:
-                return await read()

@@ -1,4 +1,4 @@
-"""What all fault tests share: books on both databases, and figures told at the end of the run."""
+"""What all fault tests share: books on both databases, and whether this is the long form."""
 
 import pytest
 
@@ -9,36 +9,8 @@ from tests.ledger.conftest import (  # noqa: F401  (fixtures, found by their nam
     sqlite_template,
 )
 
-FIGURE = "figure"
-
 
 @pytest.fixture
 def thorough(request):
     """Whether this is the long run (``--thorough``)."""
     return request.config.getoption("--thorough")
-
-
-@pytest.fixture
-def figure(request):
-    """Tell a measured figure in the summary: ``figure("kill -9", "50 kills, 0 grains lost")``."""
-
-    def tell(name, value):
-        # User properties travel from pytest-xdist's workers, and into a JUnit report.
-        request.node.user_properties.append((FIGURE, f"{name}: {value}"))
-
-    return tell
-
-
-def pytest_terminal_summary(terminalreporter):
-    reports = [report for found in terminalreporter.stats.values() for report in found]
-    figures = [
-        line
-        for report in reports
-        if getattr(report, "when", None) == "call"
-        for name, line in report.user_properties
-        if name == FIGURE
-    ]
-    if figures:
-        terminalreporter.section("figures")
-        for line in figures:
-            terminalreporter.write_line(line)

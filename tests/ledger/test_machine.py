@@ -292,11 +292,12 @@ def _months(start_ms, count=400):
     return [period(start_ms, n, "Europe/Berlin", "anchored")[0] for n in range(1, count)]
 
 
-STEPS = {"default": (12, 40), "nightly": (400, 60)}
+#: Examples on SQLite, half as many on PostgreSQL; steps of each.
+STEPS = {"default": (42, 40), "nightly": (400, 60)}
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_the_books_equal_the_model(database, request, tmp_path):
+def test_the_books_equal_the_model(database, request, tmp_path, figure):
     examples, steps = STEPS[request.config.getoption("--thorough") and "nightly" or "default"]
     if database == "sqlite":
         template = request.getfixturevalue("sqlite_template")
@@ -311,6 +312,11 @@ def test_the_books_equal_the_model(database, request, tmp_path):
 
     class Machine(Books):
         make_world = staticmethod(lambda: World(new_url()))
+        steps = 0
+
+        def check_invariants(self, *args, **options):
+            Machine.steps += 1
+            return super().check_invariants(*args, **options)
 
     run_state_machine_as_test(
         Machine,
@@ -323,3 +329,4 @@ def test_the_books_equal_the_model(database, request, tmp_path):
             phases=[Phase.explicit, Phase.reuse, Phase.generate],
         ),
     )
+    figure(f"the books against an exact model, {database}", f"{Machine.steps} steps, 0 breaks")
