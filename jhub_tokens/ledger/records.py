@@ -5,6 +5,7 @@ Amounts are grains, instants are milliseconds since the epoch, rates are millito
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,9 +13,11 @@ from jhub_tokens.catalogue import Plan
 from jhub_tokens.wire import ServerSeen
 
 __all__ = [
+    "URGENCIES",
     "AdvanceReport",
     "GrantBooked",
     "GrantView",
+    "Language",
     "LedgerError",
     "MemberRecord",
     "MemberSummary",
@@ -28,6 +31,7 @@ __all__ = [
     "StatementEntry",
     "StatementView",
     "StopOrderRecord",
+    "Urgency",
     "WalletView",
 ]
 
@@ -57,6 +61,19 @@ NoticeKind = Literal[
     "frozen",  # params: reason, actor
     "unfrozen",
 ]
+Urgency = Literal["info", "warning", "danger"]
+#: How urgent a notice is; what is not named here is for information.
+URGENCIES: Mapping[str, Urgency] = {
+    "time_left": "warning",
+    "last_warning": "danger",
+    "stopped_dry": "danger",
+    "stopped": "danger",
+    "would_stop": "warning",
+    "stop_failed": "danger",
+    "expiring": "warning",
+    "frozen": "warning",
+}
+Language = Literal["en", "zh"]
 
 
 class LedgerError(Exception):
@@ -263,6 +280,8 @@ class NoticeRecord:
     kind: NoticeKind
     params: dict[str, object]
     created_ms: int
+    language: Language = "en"  # the member's
+    zone: str | None = None  # the member's display zone; None: the billing zone
 
 
 @dataclass(frozen=True, slots=True)

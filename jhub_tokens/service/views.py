@@ -20,6 +20,7 @@ from jhub_tokens.ledger.records import (
     WalletView,
 )
 from jhub_tokens.service import texts
+from jhub_tokens.service.notice_texts import notice_severity, notice_text
 from jhub_tokens.service.refusals import Situation, closed_because, explain
 from jhub_tokens.units import rounded_differences
 from jhub_tokens.wire import (
@@ -103,10 +104,12 @@ def notice_items(
         NoticeItem(
             notice_id=notice.notice_id,
             kind=notice.kind,
-            severity=texts.notice_severity(notice.kind),
-            text=texts.notice_text(notice, catalogue, now_ms),
+            severity=notice_severity(notice.kind),
+            text=notice_text(notice, catalogue, now_ms),
             created_at_ms=notice.created_ms,
-            created_at=texts.instant_text(notice.created_ms, now_ms, catalogue.zone),
+            created_at=texts.instant_text(
+                notice.created_ms, now_ms, notice.zone or catalogue.zone, notice.language
+            ),
         )
         for notice in notices
     ]

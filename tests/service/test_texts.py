@@ -6,11 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jhub_tokens.catalogue import Catalogue, parse_catalogue
-from jhub_tokens.ledger import NoticeRecord
 from jhub_tokens.service import texts
 from jhub_tokens.service.errors import url_without_passwords, without_passwords
-from tests.service.conftest import CATALOGUE
 
 BERLIN = "Europe/Berlin"
 
@@ -63,42 +60,6 @@ def test_durations(duration_ms: int, text: str) -> None:
 )  # fmt: skip
 def test_rates(rate: int, text: str) -> None:
     assert texts.rate_text(rate) == text
-
-
-@pytest.fixture(scope="module")
-def catalogue() -> Catalogue:
-    return parse_catalogue(CATALOGUE, "catalogue.yaml")
-
-
-@pytest.mark.parametrize(
-    ("kind", "params", "words"),
-    [
-        ("used_percent", {"percent": 80}, "used 80 %"),
-        ("time_left", {"threshold_ms": 600_000, "dry_at_ms": NOW}, "lasts 10 min more"),
-        ("last_warning", {"stop_at_ms": NOW, "dry_at_ms": NOW}, "are stopped today 10:00:00 CET"),
-        (
-            "stopped_dry",
-            {"servers": [{"server_name": "a", "profile": "gpu"}, {"profile": "gone"}]},
-            "Your servers (One GPU “a”, gone) were stopped",
-        ),
-        ("stopped_dry", {}, "Your servers were stopped"),
-        ("would_stop", {"servers": [{"profile": "cpu"}]}, "Your server (CPU) would have been"),
-        ("credited", {"grains": "3600000000", "reason": "prize"}, "1 token added"),
-        ("credited", {"grains": "-7200000000"}, "2 tokens taken"),
-        ("renewed", {"grains": "180000000000", "period_end_ms": NOW}, "with 50 tokens"),
-        ("frozen", {"reason": "unpaid"}, "Reason: unpaid"),
-        ("unfrozen", {}, "active again"),
-        ("stop_failed", {"detail": "no answer"}, "tried again: no answer."),
-        ("something_new", {}, "something new"),
-    ],
-)
-def test_every_notice_has_a_text(
-    kind: str, params: dict[str, object], words: str, catalogue: Catalogue
-) -> None:
-    notice = NoticeRecord("1", "m", kind, params, NOW)  # type: ignore[arg-type]
-    text = texts.notice_text(notice, catalogue, NOW)
-    assert words in text
-    assert texts.notice_severity(kind) in ("info", "warning", "danger")
 
 
 @pytest.mark.parametrize(
