@@ -25,6 +25,8 @@ from jhub_tokens.ledger import (
 )
 from jhub_tokens.ledger.audit import Finding, audit
 from jhub_tokens.ledger.batches import Changed, change_wallets
+from jhub_tokens.ledger.member_settings import MemberSettingsBooks
+from jhub_tokens.ledger.outbox import Outbox, notice_record
 from jhub_tokens.ledger.records import (
     AdvanceReport,
     GrantBooked,
@@ -92,6 +94,10 @@ class Ledger:
         self._write = runner.write
         self._read = runner.read
         self._translated = runner.translated
+        #: What is on its way to members by e-mail and webhook.
+        self.outbox = Outbox(runner)
+        #: How members want to be told.
+        self.member_settings = MemberSettingsBooks(runner)
 
     # --- members --------------------------------------------------------------------------
 
@@ -374,23 +380,18 @@ class Ledger:
     def notices(
         self, member_id: str, *, unseen_only: bool = False, limit: int = 20
     ) -> tuple[NoticeRecord, ...]:
-        """Return a member's notices, newest first."""
-        table = schema.notices
-        query = select(table).where(table.c.member_id == member_id)
+        """Return a member's notices, newest first, with the member's language and zone."""
+        table, chosen = schema.notices, schema.member_settings
+        query = (
+            select(table, chosen.c.language, chosen.c.zone)
+            .outerjoin(chosen, chosen.c.member_id == table.c.member_id)
+            .where(table.c.member_id == member_id)
+        )
         if unseen_only:
             query = query.where(table.c.seen_ms.is_(None))
         query = query.order_by(table.c.created_ms.desc(), table.c.notice_id).limit(limit)
         with self._translated(), self._store.read() as connection:
-            return tuple(
-                NoticeRecord(
-                    row["notice_id"],
-                    row["member_id"],
-                    row["kind"],
-                    row["params"],
-                    row["created_ms"],
-                )
-                for row in connection.execute(query).mappings()
-            )
+            return tuple(notice_record(row) for row in connection.execute(query).mappings())
 
     def mark_notices_seen(self, member_id: str, notice_ids: Iterable[str]) -> None:
         """Note that a member has seen these notices."""

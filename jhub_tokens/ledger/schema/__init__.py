@@ -16,13 +16,16 @@ from jhub_tokens.ledger.schema.books import (
     transactions,
     wallets,
 )
+from jhub_tokens.ledger.schema.outbox import deliveries, member_settings
 from jhub_tokens.ledger.schema.plans import plan_changes, team_members, teams, wallet_periods
 
 __all__ = [
+    "deliveries",
     "entries",
     "grants",
     "hubs",
     "idempotency",
+    "member_settings",
     "members",
     "metadata",
     "notices",

@@ -257,7 +257,14 @@ notices = Table(
     Column("params", JSON, nullable=False),
     instant("created_ms", nullable=False),
     instant("seen_ms"),
+    instant("routed_ms"),  # when the outbox decided by which channels it goes
     Index(None, "member_id", "created_ms"),
+)
+Index(
+    "ix_notices_unrouted",
+    notices.c.created_ms,
+    sqlite_where=notices.c.routed_ms.is_(None),
+    postgresql_where=notices.c.routed_ms.is_(None),
 )
 
 # What each hub last told: a snapshot that arrives late or twice must not rewrite history.
