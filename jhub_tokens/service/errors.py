@@ -26,6 +26,7 @@ from jhub_tokens.wire import ErrorBody, Refusal
 
 __all__ = [
     "Problem",
+    "SettingsError",
     "Unavailable",
     "invalid",
     "problem_from",
@@ -54,10 +55,15 @@ _STATUS_OF_LEDGER_CODE = {
     "idempotency_conflict": 409,
     "insufficient": 409,
     "busy": 503,
+    "too_many_mails": 429,
 }
 #: Rather too much than too little: a password may hold slashes, colons and further @.
 _PASSWORD = re.compile(r"(://[^/@:\s]*):\S*@")
 _PASSWORD_KEY = re.compile(r"((?:password|passwd|pwd)\s*=\s*)('[^']*'|[^\s&]+)", re.IGNORECASE)
+
+
+class SettingsError(Exception):
+    """A setting that is missing or cannot be used; the message names it and the remedy."""
 
 
 class Problem(Exception):

@@ -58,6 +58,19 @@ class Metrics:
             "How far the machine's clock was set ahead (negative: back) and is not believed",
             registry=self.registry,
         )
+        self.deliveries = Counter(
+            "jhub_tokens_deliveries", "Attempts to send a notice, by what became of them",
+            ["channel", "outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.outbox_waiting = Gauge(
+            "jhub_tokens_outbox_waiting", "Notices that wait to be sent by a channel",
+            registry=self.registry,
+        )  # fmt: skip
+        self.outbox_failures = Counter(
+            "jhub_tokens_outbox_failures", "Passes of the outbox that failed",
+            registry=self.registry,
+        )  # fmt: skip
         self.requests = Histogram(
             "jhub_tokens_request_seconds", "Duration of requests", ["method", "route", "status"],
             registry=self.registry,

@@ -8,6 +8,7 @@ import errno
 import signal
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from tornado.httpserver import HTTPServer
@@ -19,15 +20,21 @@ from jhub_tokens.guarded_clock import GuardedClock
 from jhub_tokens.service.app import make_application
 from jhub_tokens.service.auth import hub_oauth
 from jhub_tokens.service.books import Books
+from jhub_tokens.service.channels import Channel
 from jhub_tokens.service.executors import Workers
 from jhub_tokens.service.handlers.base import Service
 from jhub_tokens.service.logs import configure_logs
 from jhub_tokens.service.metrics import Metrics
+from jhub_tokens.service.outbox import OutboxWorker
 from jhub_tokens.service.pages import templates
 from jhub_tokens.service.process import exit_with_parent
 from jhub_tokens.service.settings import Settings, SettingsError, add_arguments, settings_from
 from jhub_tokens.service.stops import StopBoard
 from jhub_tokens.service.warden import Warden
+from jhub_tokens.service.webhook import Webhooks
+
+if TYPE_CHECKING:
+    from jhub_tokens.service.mail import Mailer
 
 __all__ = ["RunningService", "add_arguments", "main", "run", "start"]
 
@@ -55,7 +62,7 @@ class RunningService:
     port
         The port it listens on.
     tasks
-        Its background tasks: the warden, and the one that keeps the books open.
+        Its background tasks: warden, outbox, and the one that keeps the books open.
     """
 
     def __init__(
@@ -105,8 +112,14 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
     clock = clock or GuardedClock(partial(_clock_was_set, metrics))
     books = Books(settings, clock, workers)
     stops = StopBoard()
-    warden = Warden(books, workers, clock, stops.poke, metrics)
+    mailer = _mailer(settings)
+    channels: list[Channel] = [] if mailer is None else [mailer]
+    if settings.webhook is not None:
+        channels.append(Webhooks(settings.webhook, clock))
+    outbox = OutboxWorker(books, workers, clock, metrics, channels)
+    warden = Warden(books, workers, clock, stops.poke, outbox.wake, metrics)
     books.on_change(warden.wake)
+    books.on_change(outbox.wake)
     service = Service(
         settings=settings,
         clock=clock,
@@ -117,6 +130,8 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
         metrics=metrics,
         hub_auth=hub_oauth(settings),
         templates=templates(settings),
+        outbox=outbox,
+        mailer=mailer,
     )
     server = HTTPServer(
         make_application(service), max_body_size=_FORM_BYTES_MAX, max_header_size=64 << 10,
@@ -126,6 +141,7 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
     tasks = [
         asyncio.create_task(books.keep_open(), name="books"),
         asyncio.create_task(warden.run(), name="warden"),
+        asyncio.create_task(outbox.run(), name="outbox"),
     ]
     log.info(
         "listening",
@@ -133,6 +149,15 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
         version=__version__,
     )
     return RunningService(service, server, port, tasks)
+
+
+def _mailer(settings: Settings) -> Mailer | None:
+    if settings.mail is None:
+        return None
+    # Only a service that sends mail carries the library.
+    from jhub_tokens.service.mail import Mailer
+
+    return Mailer(settings.mail, settings.public_url)
 
 
 async def _listen(server: HTTPServer, settings: Settings) -> int:

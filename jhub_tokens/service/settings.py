@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from jhub_tokens.service.channel_settings import (
+    MailSettings,
+    WebhookSettings,
+    mail_settings_from,
+    public_url_from,
+    webhook_settings_from,
+)
+from jhub_tokens.service.errors import SettingsError
+
 __all__ = ["Settings", "SettingsError", "add_arguments", "settings_from"]
 
 _DEFAULT_URL = "http://127.0.0.1:10150"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
-
-
-class SettingsError(Exception):
-    """A setting that is missing or cannot be used; the message names it and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,13 @@ class Settings:
         the environment of a service that it manages.
     open_metrics
         Whether ``/metrics`` may be read without signing in.
+    public_url
+        The service's whole address as a browser sees it, for links in e-mails; may be empty
+        where none are sent.
+    mail
+        The mail server; None: members get no e-mail.
+    webhook
+        Where every notice is posted to; None: nowhere.
     """
 
     catalogue_path: Path
@@ -69,6 +81,9 @@ class Settings:
     log_format: str = "console"
     log_level: str = "info"
     reader_threads: int = 3
+    public_url: str = ""
+    mail: MailSettings | None = None
+    webhook: WebhookSettings | None = None
 
     @property
     def cookie_secret(self) -> bytes:
@@ -149,6 +164,7 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None
             "the api_token of this service in the hub's configuration"
         )
     name = env.get("JUPYTERHUB_SERVICE_NAME") or "tokens"
+    mail = mail_settings_from(env)
     hub_prefix = _prefix(env.get("JUPYTERHUB_BASE_URL") or "/") + "hub/"
     return Settings(
         catalogue_path=Path(catalogue),
@@ -173,6 +189,9 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None
             "JHUB_TOKENS_LOG_LEVEL",
             ("debug", "info", "warning", "error"),
         ),
+        public_url=public_url_from(env, needed=mail is not None),
+        mail=mail,
+        webhook=webhook_settings_from(env),
     )
 
 

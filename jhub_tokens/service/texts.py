@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from jhub_tokens.catalogue import Profile
@@ -22,6 +22,7 @@ __all__ = [
     "source_text",
     "stop_text",
     "tokens_text",
+    "utc",
 ]
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -182,10 +183,14 @@ def stop_text(reason: str) -> str:
     return _STOPS.get(reason, reason)
 
 
-def _local(at_ms: int, zone: str) -> datetime:
+def utc(at_ms: int) -> datetime:
+    """Return an instant as a datetime in UTC."""
     # Exact integer arithmetic: fromtimestamp() would round through a float.
-    epoch = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))
-    return (epoch + timedelta(milliseconds=at_ms)).astimezone(ZoneInfo(zone))
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
+
+
+def _local(at_ms: int, zone: str) -> datetime:
+    return utc(at_ms).astimezone(ZoneInfo(zone))
 
 
 def _day(at: datetime, now: datetime | None, language: str) -> str:

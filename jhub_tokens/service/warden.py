@@ -45,6 +45,8 @@ class Warden:
         The clock by which deadlines are due.
     on_stops
         Called after a pass that ordered stops.
+    on_notices
+        Called after a pass that wrote notices.
     metrics
         Where passes and lag are counted.
     """
@@ -55,12 +57,14 @@ class Warden:
         workers: Workers,
         clock: Clock,
         on_stops: Callable[[], None],
+        on_notices: Callable[[], None],
         metrics: Metrics,
     ) -> None:
         self._books = books
         self._workers = workers
         self._clock = clock
         self._on_stops = on_stops
+        self._on_notices = on_notices
         self._metrics = metrics
         self._woken = asyncio.Event()
         self._failures = 0
@@ -116,5 +120,7 @@ class Warden:
         if report.stops_ordered:
             log.info("stops ordered", count=report.stops_ordered)
             self._on_stops()
+        if report.notices:
+            self._on_notices()
         if report.wallets:
             log.debug("wallets advanced", wallets=report.wallets, notices=report.notices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import structlog
@@ -18,9 +18,13 @@ from jhub_tokens.service.books import Books
 from jhub_tokens.service.errors import Problem, problem_from
 from jhub_tokens.service.executors import Workers
 from jhub_tokens.service.metrics import Metrics
+from jhub_tokens.service.outbox import OutboxWorker
 from jhub_tokens.service.settings import Settings
 from jhub_tokens.service.stops import StopBoard
 from jhub_tokens.service.warden import Warden
+
+if TYPE_CHECKING:
+    from jhub_tokens.service.mail import Mailer
 
 __all__ = ["BaseHandler", "Service"]
 
@@ -40,10 +44,13 @@ class Service:
     metrics: Metrics
     hub_auth: HubOAuth
     templates: jinja2.Environment
+    outbox: OutboxWorker
+    mailer: Mailer | None
 
     def written(self, *, may_stop: bool = False) -> None:
-        """Say that a write is done: deadlines, and perhaps stop orders, may be new."""
+        """Say that a write is done: deadlines, notices, perhaps stop orders, may be new."""
         self.warden.wake()
+        self.outbox.wake()
         if may_stop:
             self.stops.poke()
 
