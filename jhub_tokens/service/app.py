@@ -10,7 +10,15 @@ from jupyterhub.services.auth import HubOAuthCallbackHandler
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
 from jhub_tokens.service.errors import Problem
-from jhub_tokens.service.handlers import admin_pages, health, hub_api, people_api, plans_api
+from jhub_tokens.service.handlers import (
+    admin_pages,
+    health,
+    hub_api,
+    people_api,
+    plans_api,
+    settings_api,
+    settings_pages,
+)
 from jhub_tokens.service.handlers import pages as member_pages
 from jhub_tokens.service.handlers.api import PeopleHandler
 from jhub_tokens.service.handlers.base import Service
@@ -27,6 +35,8 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("api/v1/hub/snapshots", hub_api.SnapshotsHandler),
     ("api/v1/hub/stops", hub_api.StopsHandler),
     ("api/v1/members", people_api.MembersHandler),
+    ("api/v1/members/me/settings", settings_api.SettingsHandler),
+    ("api/v1/members/me/settings/email", settings_api.EmailHandler),
     ("api/v1/members/{member_id}", people_api.MemberHandler),
     ("api/v1/members/{member_id}/statement", people_api.StatementHandler),
     ("api/v1/members/{member_id}/grants", people_api.GrantsHandler),
@@ -44,6 +54,11 @@ PAGE_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("", member_pages.ConsoleHandler),
     ("statement", member_pages.StatementPage),
     ("notices/seen", member_pages.NoticesSeenHandler),
+    ("settings", settings_pages.SettingsPage),
+    ("settings/change", settings_pages.SettingsChangePage),
+    ("settings/email", settings_pages.EmailPage),
+    ("settings/email/remove", settings_pages.EmailRemovePage),
+    ("settings/confirm", settings_pages.ConfirmEmailPage),
     ("admin", admin_pages.AdminMembersPage),
     ("admin/members/{member_id}", admin_pages.AdminMemberPage),
     ("admin/members/{member_id}/statement", admin_pages.AdminStatementPage),

@@ -105,6 +105,13 @@ class Caller:
         """Whether the caller's own notices may be marked as seen: in person only."""
         return self.kind == "user" and self.via == "cookie"
 
+    @property
+    def may_change_own(self) -> bool:
+        """Whether the caller's own settings may be changed: in person, or with all own rights."""
+        if self.kind != "user":
+            return False
+        return self.via == "cookie" or self.is_admin or f"users!user={self.name}" in self.scopes
+
     def may_read_member(self, name: str) -> bool:
         """Whether the books of the hub user `name`, who is not the caller, may be read."""
         return self.may_read_all or f"{READ_SCOPE}!user={name}" in self.scopes

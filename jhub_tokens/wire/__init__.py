@@ -32,6 +32,7 @@ from jhub_tokens.wire.plans import (
     TeamCap,
     TrialOrder,
 )
+from jhub_tokens.wire.settings import EmailOrder, SettingsOrder, SettingsView
 from jhub_tokens.wire.snapshots import (
     EndSeen,
     ServerSeen,
@@ -74,6 +75,7 @@ __all__ = [
     "AdmitRequest",
     "Alternative",
     "Amount",
+    "EmailOrder",
     "EndSeen",
     "ErrorBody",
     "GrantOrder",
@@ -95,6 +97,8 @@ __all__ = [
     "RunningSession",
     "ServerSeen",
     "SessionKnown",
+    "SettingsOrder",
+    "SettingsView",
     "Snapshot",
     "SnapshotReceipt",
     "Standing",
