@@ -66,10 +66,10 @@ class Mailer:
         """
         words = WORDS.get(language, WORDS["en"])
         values = {"name": member_name, "title": title, "hours": hours}
-        message = self._message(address, language)
-        message["Subject"] = words.confirm_subject.format_map(values)
         url = f"{self._public_url}{path}"
-        message.set_content(words.confirm_text.format_map({**values, "url": url}) + "\n")
+        text = words.confirm_text.format_map({**values, "url": url}) + "\n"
+        message = self._message(address, language, text)
+        message["Subject"] = _one_line(words.confirm_subject.format_map(values))
         await self._hand_over(message)
 
     def notice_message(
@@ -80,7 +80,8 @@ class Mailer:
         words = WORDS.get(notice.language, WORDS["en"])
         settings_url = f"{self._public_url}settings"
         footer = words.footer.format(console_url=self._public_url, settings_url=settings_url)
-        message = self._message(address, notice.language)
+        text = f"{notice_text(notice, catalogue, None)}\n\n-- \n{footer}\n"
+        message = self._message(address, notice.language, text)
         message["Subject"] = f"[{_one_line(catalogue.title)}] " + _one_line(
             notice_subject(notice, catalogue)
         )
@@ -88,17 +89,17 @@ class Mailer:
         # Stable, so that a receiver who gets it twice can tell.
         message["Message-ID"] = f"<{notice.notice_id}@{self._domain}>"
         message["List-Unsubscribe"] = f"<{settings_url}>"
-        message.set_content(f"{notice_text(notice, catalogue, None)}\n\n-- \n{footer}\n")
         return message
 
     async def close(self) -> None:
         """Do nothing: a connection lasts as long as its message."""
 
-    def _message(self, address: str, language: str) -> EmailMessage:
+    def _message(self, address: str, language: str, text: str) -> EmailMessage:
         message = EmailMessage()
         message["From"] = self._settings.sender
         message["To"] = address
         message["Auto-Submitted"] = "auto-generated"  # no out-of-office answers
+        message.set_content(text)
         message["Content-Language"] = language
         return message
 

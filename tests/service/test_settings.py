@@ -92,3 +92,74 @@ def test_a_mistake_names_the_setting(
     with pytest.raises(SettingsError) as caught:
         read(*arguments, **changes)
     assert words in str(caught.value)
+
+
+MAIL = {
+    "JHUB_TOKENS_SMTP_HOST": "mail.example.org",
+    "JHUB_TOKENS_MAIL_FROM": "tokens@example.org",
+    "JHUB_TOKENS_PUBLIC_URL": "https://hub.example.org/services/tokens",
+}
+HOOKS = {
+    "JHUB_TOKENS_WEBHOOK_URLS": "https://a.example.org/x https://b.example.org/y",
+    "JHUB_TOKENS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+}
+
+
+def test_there_is_no_channel_unless_one_is_named() -> None:
+    settings = read()
+    assert (settings.mail, settings.webhook, settings.public_url) == (None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("security", "port"), [("", 587), ("starttls", 587), ("tls", 465), ("none", 25)]
+)
+def test_a_mail_server(security: str, port: int) -> None:
+    settings = read(**MAIL, JHUB_TOKENS_SMTP_SECURITY=security)
+    assert settings.mail is not None and settings.mail.port == port
+    assert settings.public_url == "https://hub.example.org/services/tokens/"
+
+
+def test_secrets_may_lie_in_files_and_are_not_shown(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\n")
+    changes = {"JHUB_TOKENS_SMTP_USER": "u", "JHUB_TOKENS_SMTP_PASSWORD_FILE": str(secret)}
+    settings = read(**MAIL, **HOOKS, **changes)
+    assert settings.mail is not None and settings.mail.password == "s3cret"
+    assert settings.webhook is not None and len(settings.webhook.secret) == 24
+    assert "s3cret" not in repr(settings) and repr(settings.webhook.secret) not in repr(settings)
+
+
+def test_a_webhooks_channel_keeps_its_name() -> None:
+    both = read(**HOOKS).webhook
+    one = read(**{**HOOKS, "JHUB_TOKENS_WEBHOOK_URLS": "https://b.example.org/y"}).webhook
+    assert both is not None and one is not None
+    assert set(one.channels) < set(both.channels)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"JHUB_TOKENS_SMTP_SECURITY": "ssl"}, "write one of starttls, tls, none"),
+        ({"JHUB_TOKENS_SMTP_PORT": "smtp"}, "JHUB_TOKENS_SMTP_PORT=smtp: give a number"),
+        ({"JHUB_TOKENS_SMTP_PORT": "65536"}, "give a number from 1"),
+        ({"JHUB_TOKENS_MAIL_FROM": "tokens"}, "write an address"),
+        ({"JHUB_TOKENS_MAIL_FROM": ""}, "JHUB_TOKENS_MAIL_FROM"),
+        ({"JHUB_TOKENS_SMTP_USER": "u"}, "together, or neither"),
+        (
+            {"JHUB_TOKENS_SMTP_USER": "u", "JHUB_TOKENS_SMTP_PASSWORD": "p",
+             "JHUB_TOKENS_SMTP_SECURITY": "none"},
+            "in the clear",
+        ),
+        ({"JHUB_TOKENS_SMTP_PASSWORD_FILE": "/nowhere"}, "/nowhere: cannot be read"),
+        ({"JHUB_TOKENS_PUBLIC_URL": ""}, "whole address"),
+        ({"JHUB_TOKENS_PUBLIC_URL": "/services/tokens/"}, "whole address"),
+        ({**HOOKS, "JHUB_TOKENS_WEBHOOK_URLS": "ftp://x"}, "ftp://x is no address"),
+        ({**HOOKS, "JHUB_TOKENS_WEBHOOK_SECRET": ""}, "24 to 64 random bytes"),
+        ({**HOOKS, "JHUB_TOKENS_WEBHOOK_SECRET": "whsec_äöü"}, "24 to 64 random bytes"),
+        ({**HOOKS, "JHUB_TOKENS_WEBHOOK_SECRET": "whsec_c2hvcnQ="}, "24 to 64 random bytes"),
+    ],
+)  # fmt: skip
+def test_a_channel_that_cannot_be_used_is_said(changes: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError) as problem:
+        read(**{**MAIL, **changes})
+    assert words in str(problem.value)
