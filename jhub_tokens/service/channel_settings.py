@@ -7,6 +7,7 @@ import binascii
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.errors import MessageError
 from email.headerregistry import Address
 from pathlib import Path
 from typing import Literal, get_args
@@ -169,7 +170,7 @@ def bad_address(text: str) -> str:
         return hint
     try:
         address = Address(addr_spec=text)
-    except (ValueError, IndexError):  # the parser's own, for some broken ones
+    except (ValueError, IndexError, MessageError):  # the parser raises them all
         return hint
     whole = address.username and "." in address.domain and " " not in text
     return "" if whole and address.addr_spec == text else hint

@@ -47,7 +47,7 @@ class MailServer:
 
     def _authenticate(self, server: Any, session: Any, envelope: Any, how: str, data: Any) -> Any:
         self.signed_in.append((data.login, data.password))
-        return AuthResult(success=data.password == b"secret")
+        return AuthResult(success=data.password == b"secret", handled=False)
 
     async def handle_RCPT(
         self, server: Any, session: Any, envelope: Any, address: str, options: Any

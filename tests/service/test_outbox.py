@@ -57,6 +57,11 @@ def settings(settings: Settings, mail: MailServer, receiver: Receiver) -> Settin
     )
 
 
+@pytest.fixture(autouse=True)
+def _rest_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "_REST_S", 0.01)
+
+
 @pytest.fixture
 def worker(running: RunningService) -> OutboxWorker:
     return running.service.outbox
@@ -70,6 +75,7 @@ class World:
         self.ledger = ledger
         self.member_id = member_id
         self.number = 0
+        self.told: set[str] = set()
 
     async def give(self) -> str:
         """Book a grant; return the id of its notice."""
@@ -84,15 +90,18 @@ class World:
             caller="test",
             key=f"key-{self.number}",
         )
-        notices = await asyncio.to_thread(self.ledger.notices, self.member_id)
-        return notices[0].notice_id
+        notices = await asyncio.to_thread(self.ledger.notices, self.member_id, limit=100)
+        (new,) = {notice.notice_id for notice in notices} - self.told
+        self.told.add(new)
+        return new
 
     async def work(self) -> None:
         """Let the outbox make one whole pass."""
         outbox = self.running.service.outbox
-        before = outbox.passes
-        outbox.wake()
-        await until(lambda: outbox.passes > before, "the outbox looks")
+        for _ in range(2):  # the first one may have begun before
+            before = outbox.passes
+            outbox.wake()
+            await until(lambda before=before: outbox.passes > before, "the outbox looks")
 
     def row(self, channel: str = "email") -> Any:
         """Return the only delivery of a channel."""
@@ -330,17 +339,19 @@ async def test_a_delivery_whose_text_cannot_be_made_holds_up_nobody(
 ) -> None:
     from jhub_tokens.service import mail as mail_module
 
-    bad = await ada_world.give()
+    bad: list[str] = []
     whole = mail_module.notice_text
 
     def text(notice: Any, *rest: Any) -> str:
-        if notice.notice_id == bad:
+        bad[:] = bad or [notice.notice_id]
+        if notice.notice_id in bad:
             raise ValueError("a bug")
         return whole(notice, *rest)
 
     monkeypatch.setattr(mail_module, "notice_text", text)
-    good = await ada_world.give()
+    ids = {await ada_world.give(), await ada_world.give()}
     await ada_world.work()
+    (good,) = ids - {*bad}
     assert [m["Message-ID"] for m in mail.mails] == [f"<{good}@hub.example.org>"]
 
 
