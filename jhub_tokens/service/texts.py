@@ -84,11 +84,6 @@ _ENDS: Mapping[str, str] = {
     "team_cap": "stopped because a share of the team's tokens was spent",
     "left_team": "stopped because the member was no longer in the team",
     "superseded": "given up for a new start",
-    "max_run": "stopped after its longest run",
-    "left_team": "stopped because its member left the team",
-    "day_limit": "stopped at the day's spending limit",
-    "week_limit": "stopped at the week's spending limit",
-    "team_cap": "stopped at the member's share of the team's tokens",
 }
 
 _STOPS: Mapping[str, str] = {
