@@ -15,6 +15,7 @@ from jhub_tokens.catalogue.models import (
     Price,
     Profile,
     Team,
+    TopUp,
     Trial,
 )
 from jhub_tokens.catalogue.problems import CatalogueError, Problem
@@ -38,6 +39,7 @@ __all__ = [
     "Problem",
     "Profile",
     "Team",
+    "TopUp",
     "Trial",
     "check_catalogue",
     "load_catalogue",

@@ -110,6 +110,13 @@ def check_consistency(catalogue: Catalogue, tree: Tree) -> None:
     for index, rule in enumerate(catalogue.assign):
         if not rule.members and not rule.groups:
             tree.report(("assign", index), "this rule is about nobody", "Add members: or groups:")
+    for index, top_up in enumerate(catalogue.top_ups):
+        if not top_up.amount_mtok or not top_up.price.amount_minor:
+            tree.report(
+                ("top_ups", index),
+                "tokens and price of a top-up are more than 0",
+                "Write for example {tokens: 100, price: 10.00 EUR}",
+            )
     _check_teams(catalogue, tree)
     _check_warnings_fit(catalogue, tree)
 

@@ -25,6 +25,7 @@ __all__ = [
     "Price",
     "Profile",
     "Team",
+    "TopUp",
     "Trial",
     "Upgrade",
 ]
@@ -53,6 +54,9 @@ class Policy(_Value):
     warn_used_percent: tuple[int, ...] = (80, 95)
     warn_expiry_ms: int | None = None
     overrun: Overrun = "waive"
+    admin_limit_mtok: int | None = None  # what one administrator may move in a month
+    admin_limits: dict[str, int] = {}  # by name, in millitokens, where it differs
+    past_due_grace_ms: int = 7 * 86_400_000
 
 
 class Price(_Value):
@@ -60,6 +64,13 @@ class Price(_Value):
 
     amount_minor: int
     currency: str
+
+
+class TopUp(_Value):
+    """Tokens that can be bought at a price."""
+
+    amount_mtok: int
+    price: Price
 
 
 class Trial(_Value):
@@ -165,6 +176,7 @@ class Catalogue(_Value):
     default_plan: str
     adopt_profile: str
     top_up: str = ""
+    top_ups: tuple[TopUp, ...] = ()
     policy: Policy = Policy()
     plans: dict[str, Plan]
     profiles: dict[str, Profile]

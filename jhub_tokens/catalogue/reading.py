@@ -22,6 +22,8 @@ from jhub_tokens.catalogue.schema import (
     PlanEntry,
     PolicyEntry,
     ProfileEntry,
+    TeamEntry,
+    TopUpEntry,
 )
 from jhub_tokens.catalogue.tree import Path, Tree, read_tree
 from jhub_tokens.catalogue.values import describe, nearest
@@ -45,6 +47,9 @@ _EXAMPLES = {
     "cpu": "cpu: 4",
     "memory": "memory: 8G",
     "profiles": "profiles: [cpu]",
+    "price": "price: 10.00 EUR",
+    "duration": "duration: 14d",
+    "group": "group: biology",
     "default_plan": "default_plan: basic",
     "adopt_profile": "adopt_profile: cpu (for servers that run already)",
     "plan": "plan: pro",
@@ -54,6 +59,8 @@ _ENTRIES: dict[str, type[BaseModel]] = {
     "profiles": ProfileEntry,
     "images": ImageEntry,
     "assign": AssignEntry,
+    "teams": TeamEntry,
+    "top_ups": TopUpEntry,
 }
 
 

@@ -20,6 +20,7 @@ from jhub_tokens.catalogue.models import (
     Price,
     Profile,
     Team,
+    TopUp,
     Trial,
     Upgrade,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "PolicyEntry",
     "ProfileEntry",
     "TeamEntry",
+    "TopUpEntry",
     "TrialEntry",
 ]
 
@@ -100,6 +102,9 @@ class PolicyEntry(_Entry):
     )
     warn_expiry: LongDuration | None = None
     overrun: Annotated[Overrun, _one_of("waive", "deduct")] = "waive"
+    admin_limit: Tokens | None = None
+    admin_limits: Annotated[dict[Text, Tokens], Field(max_length=1000)] = {}
+    past_due_grace: LongDuration = Policy().past_due_grace_ms
 
     def to_policy(self) -> Policy:
         """Return the policy, its thresholds in the order in which they are reached."""
@@ -111,6 +116,9 @@ class PolicyEntry(_Entry):
             warn_used_percent=tuple(sorted(set(self.warn_used_percent))),
             warn_expiry_ms=self.warn_expiry,
             overrun=self.overrun,
+            admin_limit_mtok=self.admin_limit,
+            admin_limits=self.admin_limits,
+            past_due_grace_ms=self.past_due_grace,
         )
 
 
@@ -123,6 +131,17 @@ class TrialEntry(_Entry):
     def to_trial(self) -> Trial:
         """Return the trial."""
         return Trial(duration_ms=self.duration, allotment_mtok=self.tokens)
+
+
+class TopUpEntry(_Entry):
+    """The keys of one item under ``top_ups``."""
+
+    tokens: Tokens
+    price: PriceValue
+
+    def to_top_up(self) -> TopUp:
+        """Return the top-up."""
+        return TopUp(amount_mtok=self.tokens, price=self.price)
 
 
 class PlanEntry(_Entry):
@@ -261,6 +280,7 @@ class CatalogueFile(_Entry):
     default_plan: Name
     adopt_profile: Name
     top_up: Text = ""
+    top_ups: Annotated[list[TopUpEntry], Field(max_length=100)] = []
     policy: PolicyEntry = PolicyEntry()
     plans: Annotated[dict[Name, PlanEntry], Field(min_length=1, max_length=1000)]
     profiles: Annotated[dict[Name, ProfileEntry], Field(min_length=1, max_length=1000)]
@@ -278,6 +298,7 @@ class CatalogueFile(_Entry):
             default_plan=self.default_plan,
             adopt_profile=self.adopt_profile,
             top_up=self.top_up,
+            top_ups=tuple(entry.to_top_up() for entry in self.top_ups),
             policy=self.policy.to_policy(),
             plans={name: entry.to_plan(name) for name, entry in self.plans.items()},
             profiles={name: entry.to_profile(name) for name, entry in self.profiles.items()},

@@ -63,6 +63,7 @@ class _WalletAudit:
         self.where = f"wallet {wallet['wallet_id']}"
         self.grants: dict[str, int] = defaultdict(int)
         self.consumed: dict[str, int] = defaultdict(int)
+        self.refunded: dict[str, int] = defaultdict(int)
 
     def run(self) -> Iterator[Finding]:
         yield from self._transactions()
@@ -140,6 +141,8 @@ class _WalletAudit:
                     yield Finding(where, f"it burns grant {entry.grant_id} below nothing")
             elif entry.account == "consumed":
                 self.consumed[str(entry.session_id)] += entry.amount
+                if row["kind"] == "refund":
+                    self.refunded[str(entry.session_id)] -= entry.amount
         if change != row["change_grains"]:
             yield Finding(where, f"says it changed {row['change_grains']}, entries say {change}")
 
@@ -188,8 +191,19 @@ class _WalletAudit:
                     end_ms = min(end_ms, row["ended_ms"])
                 # The closed form: rate × time, exact.
                 expected = row["rate_mtok_h"] * max(0, end_ms - row["ready_ms"])
-            if charged != expected:
-                yield Finding(where, f"was charged {charged}, rate × time is {expected}")
+            refunded = row["refunded_grains"]
+            if charged != expected - refunded:
+                yield Finding(
+                    where,
+                    f"was charged {charged}, rate × time is {expected}, refunded {refunded}",
+                )
+            # An end learned late may turn a part of a refund into the return that was due.
+            if not 0 <= refunded <= self.refunded[row["session_id"]]:
+                yield Finding(
+                    where,
+                    f"counts {refunded} as refunded, its entries say "
+                    f"{self.refunded[row['session_id']]}",
+                )
             if (
                 row["ended_ms"] is not None
                 and not row["settled"]

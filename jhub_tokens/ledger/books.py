@@ -18,6 +18,7 @@ from jhub_tokens.ledger import (
     observe,
     plans,
     reads,
+    refunds,
     schema,
     sessions,
     statements,
@@ -26,6 +27,7 @@ from jhub_tokens.ledger import (
 from jhub_tokens.ledger.audit import Finding, audit
 from jhub_tokens.ledger.batches import Changed, change_wallets
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
+from jhub_tokens.ledger.money_records import RefundBooked
 from jhub_tokens.ledger.outbox import Outbox, notice_record
 from jhub_tokens.ledger.records import (
     AdvanceReport,
@@ -45,6 +47,7 @@ from jhub_tokens.ledger.records import (
 )
 from jhub_tokens.ledger.runner import Runner
 from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure, open_engine, unbound
+from jhub_tokens.ledger.vouchers import VoucherBooks
 from jhub_tokens.ledger.wallet import OpenWallet
 from jhub_tokens.wire import Identity, Snapshot
 
@@ -98,6 +101,8 @@ class Ledger:
         self.outbox = Outbox(runner)
         #: How members want to be told.
         self.member_settings = MemberSettingsBooks(runner)
+        #: Vouchers: made in batches, redeemed by members.
+        self.vouchers = VoucherBooks(runner)
 
     # --- members --------------------------------------------------------------------------
 
@@ -325,14 +330,46 @@ class Ledger:
         ------
         LedgerError
             ``unknown_member``, ``bad_kind``, ``zero_amount``, ``fraction``, ``too_much``,
-            ``negative_topup``, ``no_reason``, ``insufficient`` or ``idempotency_conflict``;
-            nothing was written.
+            ``negative_topup``, ``no_reason``, ``insufficient``, ``admin_limit`` or
+            ``idempotency_conflict``; nothing was written.
         """
         return self._write(
             credits.grant,
             member_id,
             amount_grains=amount_grains,
             kind=kind,
+            actor=actor,
+            reason=reason,
+            caller=caller,
+            key=key,
+        )
+
+    def refund_session(
+        self,
+        session_id: str,
+        *,
+        amount_grains: int | None = None,
+        actor: str,
+        reason: str,
+        caller: str,
+        key: str,
+    ) -> RefundBooked:
+        """Give a session's charge back, None: all that can be; idempotent by caller and key.
+
+        It goes back to the grants that paid; what a grant paid that has expired since comes as
+        tokens to the end of the present period. What overran was never paid and is left alone.
+
+        Raises
+        ------
+        LedgerError
+            ``unknown_session``, ``zero_amount``, ``no_reason``, ``nothing_to_refund``,
+            ``more_than_charged``, ``too_much``, ``admin_limit``, ``wait`` or
+            ``idempotency_conflict``; nothing was written.
+        """
+        return self._write(
+            refunds.refund_session,
+            session_id,
+            amount_grains=amount_grains,
             actor=actor,
             reason=reason,
             caller=caller,

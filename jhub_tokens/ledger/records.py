@@ -52,6 +52,8 @@ NoticeKind = Literal[
     "would_stop",  # shadow mode: what the two above would have said
     "stop_failed",  # params: detail
     "credited",  # params: grains, kind, reason
+    "refunded",  # params: grains, profile, server_name, reason
+    "past_due",  # params: plan, freezes_at_ms
     "renewed",  # params: grains, plan, period_end_ms
     "expiring",  # params: grains, expires_at_ms
     "plan_changed",  # params: plan

@@ -46,6 +46,7 @@ _SAVE_SESSIONS = _Updating(
     (
         "ready_ms", "alive_to_ms", "ended_ms", "end_reason", "stop_by_ms", "stop_by_reason",
         "cut_ms", "noticed_ms", "stop_reason", "settled", "charged_grains",
+        "refunded_grains",
     ),
     # A snapshot writes proofs of life without the wallet's lock: the latest one stands.
     alive_to_ms=case(

@@ -415,6 +415,7 @@ def start_session(
         "stop_reason": None,
         "settled": False,
         "charged_grains": 0,
+        "refunded_grains": 0,
     }
     wallet.sessions[session["session_id"]] = session
     return session
@@ -455,8 +456,12 @@ def end_session(wallet: OpenWallet, session: Row, ended_ms: int, reason: str) ->
     overbooked_ms = wallet.row["settled_to_ms"] - max(ended_ms, session["ready_ms"] or 0)
     if session["ready_ms"] is not None and overbooked_ms > 0 and session["rate_mtok_h"]:
         amount = session["rate_mtok_h"] * overbooked_ms
-        reason = "the server had ended earlier than was known"
-        return_charge(wallet, session, amount, reason)
+        # What a refund gave back already is not given back twice: it was the return.
+        refunded = max(0, amount - session["charged_grains"])
+        session["refunded_grains"] -= refunded
+        if amount > refunded:
+            reason = "the server had ended earlier than was known"
+            return_charge(wallet, session, amount - refunded, reason)
 
 
 def bury(connection: Connection, now_ms: int, start_key: str) -> None:

@@ -24,6 +24,8 @@ PLAN_SOURCES = ("plan", "rollover")
 OVERRUN = "overrun"
 #: The time-left threshold below all others: the stop itself has been said.
 STOP_SAID = 0
+#: Where a session's charge comes from, and where the cover of its overrun goes back to.
+_PAYING = ("grant", f"issued:{OVERRUN}")
 CREDIT_PRIORITY = 10  # what lapses by itself burns before what was paid for
 
 
@@ -382,26 +384,26 @@ class OpenWallet:
             self.saved_grants[grant_id] = dict(row)
         return grant
 
-    def paid_by(self, session_id: str) -> list[tuple[str, int]]:
-        """Return what moved between a session and its grants, latest first.
+    def paid_by(self, session_id: str) -> list[tuple[str | None, int]]:
+        """Return what moved between a session and its grants, in the order of booking.
 
         Each item is a grant's id and an amount in grains: negative where the grant paid,
-        positive where an earlier return gave back.
+        positive where an earlier return gave back; without an id, it gave back overrun's cover.
         """
         entries = schema.entries.c
         booked = self.connection.execute(
             select(entries.grant_id, entries.amount_grains)
             .join(schema.transactions)
-            .where(entries.session_id == session_id, entries.account == "grant")
-            .order_by(schema.transactions.c.number.desc(), entries.line.desc())
+            .where(entries.session_id == session_id, entries.account.in_(_PAYING))
+            .order_by(schema.transactions.c.number, entries.line)
         )
         # Charges of this very operation are not in the database yet.
         fresh = [
             (e["grant_id"], e["amount_grains"])
-            for e in reversed(self.batch.entries)
-            if e["session_id"] == session_id and e["account"] == "grant"
+            for e in self.batch.entries
+            if e["session_id"] == session_id and e["account"] in _PAYING
         ]
-        return [*fresh, *((row.grant_id, row.amount_grains) for row in booked)]
+        return [*((row.grant_id, row.amount_grains) for row in booked), *fresh]
 
 
 def _rolls(grant: Row) -> int:

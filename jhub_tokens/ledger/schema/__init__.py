@@ -16,19 +16,38 @@ from jhub_tokens.ledger.schema.books import (
     transactions,
     wallets,
 )
+from jhub_tokens.ledger.schema.money import (
+    admin_months,
+    invoices,
+    payment_accounts,
+    payment_bills,
+    payment_disputes,
+    payment_events,
+    payment_refunds,
+    voucher_batches,
+    voucher_tries,
+    vouchers,
+)
 from jhub_tokens.ledger.schema.outbox import deliveries, member_settings
 from jhub_tokens.ledger.schema.plans import plan_changes, team_members, teams, wallet_periods
 
 __all__ = [
+    "admin_months",
     "deliveries",
     "entries",
     "grants",
     "hubs",
     "idempotency",
     "member_settings",
+    "invoices",
     "members",
     "metadata",
     "notices",
+    "payment_accounts",
+    "payment_bills",
+    "payment_disputes",
+    "payment_events",
+    "payment_refunds",
     "remarks",
     "sessions",
     "stop_orders",
@@ -39,5 +58,8 @@ __all__ = [
     "wallet_periods",
     "tombstones",
     "transactions",
+    "voucher_batches",
+    "voucher_tries",
+    "vouchers",
     "wallets",
 ]

@@ -168,7 +168,9 @@ sessions = Table(
     Column("stop_reason", String(32)),
     # Ended and booked to the end: no longer part of the wallet's walk.
     Column("settled", Boolean, nullable=False, server_default=false()),
+    # What it costs less what was given back of it.
     grains_column("charged_grains"),
+    grains_column("refunded_grains"),
     Index(None, "wallet_id", "settled"),
     Index("ix_sessions_unsettled", "settled", "hub"),
     Index(None, "wallet_id", "ended_ms"),
