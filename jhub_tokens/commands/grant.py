@@ -13,7 +13,7 @@ from jhub_tokens.commands.books import find_member, open_books, print_json
 from jhub_tokens.units import GRAINS_PER_MILLITOKEN, AmountError, format_tokens, parse_tokens_mtok
 from jhub_tokens.wire import Amount, GrantReceipt
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "amount_grains_of", "operator_name", "run"]
 
 _KEY = re.compile(r"[\x21-\x7e]{8,200}")
 
@@ -38,14 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Book the grant and show the new balance."""
-    amount_grains = _amount_grains(args.tokens)
+    amount_grains = amount_grains_of(args.tokens, "TOKENS")
     kind = args.kind or ("topup" if amount_grains > 0 else "adjustment")
     if not 3 <= len(args.reason.strip()) <= 500:
         raise CommandError("--reason: write 3 to 500 characters", 2)
     key = args.key or f"cli-{uuid.uuid4().hex}"
     if not _KEY.fullmatch(key):
         raise CommandError("--key: write 8 to 200 visible ASCII characters, no spaces", 2)
-    actor = f"cli:{_user()}"
+    actor = operator_name()
     with open_books(args) as books:
         member = find_member(books.ledger, args.name)
         booked = books.ledger.grant(
@@ -72,21 +72,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _amount_grains(text: str) -> int:
+def amount_grains_of(text: str, name: str) -> int:
+    """Read an amount of tokens; `name` is the argument's, for the message."""
     # A comma may mean thousands or decimals, depending on who writes: never guess with money.
     if "," in text or "_" in text:
-        raise CommandError(f"TOKENS: '{text}': write a plain number such as 1000 or 0.5", 2)
+        raise CommandError(f"{name}: '{text}': write a plain number such as 1000 or 0.5", 2)
     try:
         mtok = parse_tokens_mtok(text)
     except AmountError as error:
-        raise CommandError(f"TOKENS: {error}", 2) from None
+        raise CommandError(f"{name}: {error}", 2) from None
     if mtok == 0:
-        raise CommandError("TOKENS: 0 tokens would change nothing", 2)
+        raise CommandError(f"{name}: 0 tokens would change nothing", 2)
     return mtok * GRAINS_PER_MILLITOKEN
 
 
-def _user() -> str:
+def operator_name() -> str:
+    """Return who acts, as the books write it down."""
     try:
-        return getpass.getuser()
+        return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):  # a container's user without a name
-        return "operator"
+        return "cli:operator"

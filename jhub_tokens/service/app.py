@@ -14,6 +14,8 @@ from jhub_tokens.service.handlers import (
     admin_pages,
     health,
     hub_api,
+    money_api,
+    money_pages,
     people_api,
     plans_api,
     settings_api,
@@ -48,6 +50,10 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("api/v1/members/{member_id}/cancellation", plans_api.CancelHandler),
     ("api/v1/members/{member_id}/follow-rules", plans_api.FollowRulesHandler),
     ("api/v1/teams/{team}/members/{member_id}/cap", plans_api.TeamCapHandler),
+    ("api/v1/members/{member_id}/vouchers", money_api.RedeemHandler),
+    ("api/v1/sessions/{session_id}/refund", money_api.RefundHandler),
+    ("api/v1/vouchers", money_api.VouchersHandler),
+    ("api/v1/vouchers/{batch_id}/revoke", money_api.VoucherRevokeHandler),
 )
 
 PAGE_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
@@ -59,6 +65,7 @@ PAGE_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("settings/email", settings_pages.EmailPage),
     ("settings/email/remove", settings_pages.EmailRemovePage),
     ("settings/confirm", settings_pages.ConfirmEmailPage),
+    ("vouchers/redeem", money_pages.RedeemPage),
     ("admin", admin_pages.AdminMembersPage),
     ("admin/members/{member_id}", admin_pages.AdminMemberPage),
     ("admin/members/{member_id}/statement", admin_pages.AdminStatementPage),

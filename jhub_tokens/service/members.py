@@ -21,6 +21,7 @@ from jhub_tokens.wire import Amount, GrantOrder, GrantReceipt, MemberPage, Stand
 
 __all__ = [
     "book_grant",
+    "lacks_scope",
     "list_members",
     "may_grant",
     "own_member",
@@ -47,7 +48,7 @@ async def own_member(service: Service, caller: Caller) -> MemberRecord:
     if caller.kind != "user":
         raise Problem(403, "forbidden", "A service has no membership of its own.")
     if not caller.may_read_own:
-        raise _lacks_scope(f"custom:jhub-tokens:read!user={caller.name}")
+        raise lacks_scope(f"custom:jhub-tokens:read!user={caller.name}")
     ledger = service.books.ledger
     created = caller.created or await _created(service, caller.name)
     member = await service.workers.read(ledger.member_by_name, caller.name, created)
@@ -87,7 +88,7 @@ async def readable_member(service: Service, caller: Caller, member_id: str) -> M
         created = await _created(service, member.name)
         if created == member.hub_created:
             return member
-    raise _lacks_scope("custom:jhub-tokens:read")
+    raise lacks_scope("custom:jhub-tokens:read")
 
 
 async def standing(service: Service, member: MemberRecord) -> Standing:
@@ -146,7 +147,7 @@ async def list_members(service: Service, caller: Caller, query: MembersQuery) ->
         If the caller may not read all.
     """
     if not caller.may_read_all:
-        raise _lacks_scope("custom:jhub-tokens:read")
+        raise lacks_scope("custom:jhub-tokens:read")
     ledger, catalogue = service.books.ledger, service.books.catalogue
     rows, total = await service.workers.read(
         ledger.members,
@@ -236,7 +237,7 @@ def may_grant(caller: Caller) -> None:
         403 otherwise, with the scope that is missing.
     """
     if not caller.may_grant:
-        raise _lacks_scope("custom:jhub-tokens:grant")
+        raise lacks_scope("custom:jhub-tokens:grant")
 
 
 async def _created(service: Service, name: str) -> str:
@@ -263,7 +264,8 @@ async def _created(service: Service, name: str) -> str:
     return str(user["created"])
 
 
-def _lacks_scope(scope: str) -> Problem:
+def lacks_scope(scope: str) -> Problem:
+    """Return the refusal of somebody who lacks `scope`."""
     return Problem(
         403,
         "forbidden",

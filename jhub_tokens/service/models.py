@@ -10,7 +10,9 @@ __all__ = [
     "FreezeOrder",
     "Health",
     "MembersQuery",
+    "Nothing",
     "NoticesSeen",
+    "PageQuery",
     "StatementQuery",
     "StopsQuery",
 ]
@@ -44,6 +46,17 @@ class MembersQuery(_Model):
     state: Literal["", "active", "frozen", "running", "dry"] = ""
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     page_size: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class PageQuery(_Model):
+    """Which page of a list."""
+
+    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    page_size: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class Nothing(_Model):
+    """An empty body: everything is said by the route."""
 
 
 class FreezeOrder(_Model):

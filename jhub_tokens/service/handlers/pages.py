@@ -130,7 +130,7 @@ class ConsoleHandler(PageHandler):
     async def get(self) -> None:
         """Show the signed-in member's console."""
         member = await members.own_member(self.service, self.person)
-        self.show("console.html", view=await console_view(self.service, member))
+        self.show("console.html", view=await console_view(self.service, member), errors={}, kept={})
 
 
 class NoticesSeenHandler(PageHandler):
