@@ -29,6 +29,7 @@ from jhub_tokens.ledger.batches import Changed, change_wallets
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.money_records import RefundBooked
 from jhub_tokens.ledger.outbox import Outbox, notice_record
+from jhub_tokens.ledger.payments import PaymentBooks
 from jhub_tokens.ledger.records import (
     AdvanceReport,
     GrantBooked,
@@ -103,6 +104,8 @@ class Ledger:
         self.member_settings = MemberSettingsBooks(runner)
         #: Vouchers: made in batches, redeemed by members.
         self.vouchers = VoucherBooks(runner)
+        #: Payments: invoices, what providers tell of them, fees past due.
+        self.payments = PaymentBooks(runner)
 
     # --- members --------------------------------------------------------------------------
 

@@ -57,7 +57,6 @@ _STATUS_OF_LEDGER_CODE = {
     "admin_limit": 409,
     "more_than_charged": 409,
     "nothing_to_refund": 409,
-    "wait": 409,
     "unknown_batch": 404,
     "unknown_voucher": 404,
     "batch_made": 409,

@@ -53,6 +53,7 @@ KINDS: Mapping[str, str] = {
     "rollover": "Rolled over",
     "refund": "Refund",
     "voucher": "Voucher",
+    "reversal": "Payment reversed",
     "overrun": "Overrun",
     "return": "Returned",
     "upgrade": "Upgrade of the plan",

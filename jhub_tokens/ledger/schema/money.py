@@ -144,13 +144,17 @@ payment_accounts = Table(
     metadata,
     Column("provider", String(16), primary_key=True),
     Column("subscription_ref", String(255), primary_key=True),
-    identifier("member_id", ForeignKey("members.member_id"), nullable=False),
-    Column("plan", String(200), nullable=False),
+    # Missing until an event says whose it is and what for.
+    identifier("member_id", ForeignKey("members.member_id")),
+    Column("plan", String(200), nullable=False, server_default=""),
     instant("ended_ms"),
     # When the plan was given for the first fee.
     instant("started_ms"),
     instant("past_due_ms"),  # since when a fee is missing
     instant("frozen_ms"),  # when the membership was frozen for it
+    # Whether payment ends the freeze: not where an administrator had frozen before.
+    Column("thaws", Boolean, nullable=False, server_default=false()),
+    instant("cancelled_ms"),  # when the plan was let end, after the subscription had
     Index(None, "member_id"),
     Index(None, "past_due_ms"),
 )

@@ -136,12 +136,14 @@ def _payments() -> None:
         "payment_accounts",
         sa.Column("provider", sa.String(length=16), nullable=False),
         sa.Column("subscription_ref", sa.String(length=255), nullable=False),
-        sa.Column("member_id", sa.String(length=64), nullable=False),
-        sa.Column("plan", sa.String(length=200), nullable=False),
+        sa.Column("member_id", sa.String(length=64), nullable=True),
+        sa.Column("plan", sa.String(length=200), server_default="", nullable=False),
         sa.Column("ended_ms", sa.BigInteger(), nullable=True),
         sa.Column("started_ms", sa.BigInteger(), nullable=True),
         sa.Column("past_due_ms", sa.BigInteger(), nullable=True),
         sa.Column("frozen_ms", sa.BigInteger(), nullable=True),
+        sa.Column("thaws", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("cancelled_ms", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["member_id"], ["members.member_id"], name=op.f("fk_payment_accounts_member_id")
         ),
