@@ -16,6 +16,7 @@ from jhub_tokens.service.handlers import (
     hub_api,
     money_api,
     money_pages,
+    payments_api,
     people_api,
     plans_api,
     settings_api,
@@ -51,6 +52,9 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("api/v1/members/{member_id}/follow-rules", plans_api.FollowRulesHandler),
     ("api/v1/teams/{team}/members/{member_id}/cap", plans_api.TeamCapHandler),
     ("api/v1/members/{member_id}/vouchers", money_api.RedeemHandler),
+    ("api/v1/members/{member_id}/invoices", payments_api.InvoicesHandler),
+    ("api/v1/members/{member_id}/fees", payments_api.FeesHandler),
+    ("api/v1/invoices/{invoice_id}/paid", payments_api.InvoicePaidHandler),
     ("api/v1/sessions/{session_id}/refund", money_api.RefundHandler),
     ("api/v1/vouchers", money_api.VouchersHandler),
     ("api/v1/vouchers/{batch_id}/revoke", money_api.VoucherRevokeHandler),
@@ -78,6 +82,7 @@ _MACHINE_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("healthz", health.HealthHandler),
     ("metrics", health.MetricsHandler),
     ("api/v1/openapi.json", health.OpenApiHandler),
+    ("payments/{provider}", payments_api.DeliveryHandler),
 )
 
 

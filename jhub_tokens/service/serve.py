@@ -27,6 +27,7 @@ from jhub_tokens.service.logs import configure_logs
 from jhub_tokens.service.metrics import Metrics
 from jhub_tokens.service.outbox import OutboxWorker
 from jhub_tokens.service.pages import templates
+from jhub_tokens.service.paying import provider_from
 from jhub_tokens.service.process import exit_with_parent
 from jhub_tokens.service.settings import Settings, SettingsError, add_arguments, settings_from
 from jhub_tokens.service.stops import StopBoard
@@ -132,6 +133,7 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
         templates=templates(settings),
         outbox=outbox,
         mailer=mailer,
+        payments=provider_from(settings),
     )
     server = HTTPServer(
         make_application(service), max_body_size=_FORM_BYTES_MAX, max_header_size=64 << 10,

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -58,12 +58,18 @@ class Settings:
     open_metrics
         Whether ``/metrics`` may be read without signing in.
     public_url
-        The service's whole address as a browser sees it, for links in e-mails; may be empty
-        where none are sent.
+        The service's whole address as a browser sees it, for links in e-mails and to come back
+        to after paying; may be empty where there is neither.
     mail
         The mail server; None: members get no e-mail.
     webhook
         Where every notice is posted to; None: nowhere.
+    payments
+        Who collects money: nobody (empty), ``manual`` or ``stripe``.
+    stripe_key, stripe_webhook_secret
+        Stripe's secrets, from the environment only.
+    stripe_api_base
+        Another address of Stripe's API, for tests.
     """
 
     catalogue_path: Path
@@ -84,6 +90,10 @@ class Settings:
     public_url: str = ""
     mail: MailSettings | None = None
     webhook: WebhookSettings | None = None
+    payments: str = ""
+    stripe_key: str = field(default="", repr=False)
+    stripe_webhook_secret: str = field(default="", repr=False)
+    stripe_api_base: str = ""
 
     @property
     def cookie_secret(self) -> bytes:
@@ -192,6 +202,12 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None
         public_url=public_url_from(env, needed=mail is not None),
         mail=mail,
         webhook=webhook_settings_from(env),
+        payments=_choice(
+            env.get("JHUB_TOKENS_PAYMENTS", ""), "JHUB_TOKENS_PAYMENTS", ("", "manual", "stripe")
+        ),
+        stripe_key=env.get("JHUB_TOKENS_STRIPE_KEY", ""),
+        stripe_webhook_secret=env.get("JHUB_TOKENS_STRIPE_WEBHOOK_SECRET", ""),
+        stripe_api_base=env.get("JHUB_TOKENS_STRIPE_API", ""),
     )
 
 
@@ -227,5 +243,5 @@ def _flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 def _choice(text: str, name: str, choices: tuple[str, ...]) -> str:
     if text not in choices:
-        raise SettingsError(f"{name}={text}: write one of {', '.join(choices)}")
+        raise SettingsError(f"{name}={text}: write one of {', '.join(filter(None, choices))}")
     return text

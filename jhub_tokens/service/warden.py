@@ -99,6 +99,9 @@ class Warden:
     async def _work(self) -> float:
         """Advance everything that is due; return how long to sleep, in seconds."""
         begun = time.perf_counter()
+        if await self._workers.write(self._books.ledger.payments.freeze_overdue):
+            log.info("frozen for fees past due")
+            self._on_stops()
         for _ in range(_PASSES_MAX):
             report = await self._workers.write(self._books.ledger.advance_due, _BATCH)
             self._after(report)

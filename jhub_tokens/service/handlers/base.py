@@ -13,6 +13,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from jhub_tokens.clock import Clock
 from jhub_tokens.ledger import Ledger
+from jhub_tokens.payments import PaymentProvider
 from jhub_tokens.service.auth import Caller, is_service_token
 from jhub_tokens.service.books import Books
 from jhub_tokens.service.errors import Problem, problem_from
@@ -46,6 +47,7 @@ class Service:
     templates: jinja2.Environment
     outbox: OutboxWorker
     mailer: Mailer | None
+    payments: PaymentProvider | None = None
 
     def written(self, *, may_stop: bool = False) -> None:
         """Say that a write is done: deadlines, notices, perhaps stop orders, may be new."""
