@@ -22,7 +22,7 @@ from jhub_tokens.ledger.payment_records import FeeAccount, FeeTold, PaymentEvent
 from jhub_tokens.ledger.plans import cancel_plan, change_plan
 from jhub_tokens.ledger.records import LedgerError
 
-__all__ = ["fee_accounts", "freeze_overdue", "has_overdue", "take_fee"]
+__all__ = ["fee_accounts", "freeze_next", "has_overdue", "take_fee"]
 
 log = logging.getLogger(__name__)
 
@@ -50,19 +50,21 @@ def has_overdue(connection: Connection, catalogue: Catalogue, now_ms: int) -> bo
     return connection.execute(_overdue(catalogue, now_ms).limit(1)).first() is not None
 
 
-def freeze_overdue(connection: Connection, catalogue: Catalogue, now_ms: int) -> int:
-    """Freeze those members; return how many."""
-    frozen = 0
-    for row in connection.execute(_overdue(catalogue, now_ms)).mappings().all():
-        member = schema.members.c.member_id == row["member_id"]
-        state = connection.execute(select(schema.members.c.state).where(member)).scalar_one()
-        _note(connection, row, frozen_ms=now_ms)
-        if state == "frozen":
-            continue  # by an administrator, perhaps for another reason
+def freeze_next(connection: Connection, catalogue: Catalogue, now_ms: int) -> bool | None:
+    """Freeze one of those members; tell whether it was active, None if there was nobody left.
+
+    One for each transaction: the wallets of several could not be locked in one order.
+    """
+    row = connection.execute(_overdue(catalogue, now_ms).limit(1)).mappings().first()
+    if row is None:
+        return None
+    member = schema.members.c.member_id == row["member_id"]
+    state = connection.execute(select(schema.members.c.state).where(member)).scalar_one()
+    # Where an administrator has frozen before, payment will not end it.
+    _note(connection, row, frozen_ms=now_ms, thaws=state == "active")
+    if state == "active":
         _freeze(connection, catalogue, now_ms, row, frozen=True, reason="the fee was not paid")
-        _note(connection, row, thaws=True)
-        frozen += 1
-    return frozen
+    return bool(state == "active")
 
 
 def fee_accounts(
@@ -139,25 +141,30 @@ def _settle(connection: Connection, catalogue: Catalogue, now_ms: int, row: Any)
     ).all()
     paid = [bill.paid_ms for bill in bills if bill.paid_ms is not None]
     missing = [bill.failed_ms for bill in bills if bill.failed_ms and bill.paid_ms is None]
+    past_due_ms = min(missing, default=None)
+    # First of all, since it locks the wallets of teams as well, in the order of everybody.
+    if past_due_ms is None and row["frozen_ms"] is not None:
+        if row["thaws"]:
+            _freeze(connection, catalogue, now_ms, row, frozen=False, reason="the fee is paid")
+        _note(connection, row, frozen_ms=None, thaws=False)
+    if past_due_ms is not None and row["past_due_ms"] is None:
+        _say_past_due(connection, catalogue, now_ms, row, past_due_ms)
     if paid and row["started_ms"] is None:
         _plan(change_plan, connection, catalogue, now_ms, row, plan=row["plan"], when=None)
-    _note(connection, row, started_ms=min(paid, default=None))
+    _note(connection, row, started_ms=min(paid, default=None), past_due_ms=past_due_ms)
     if paid and row["ended_ms"] is not None and row["cancelled_ms"] is None:
         _plan(cancel_plan, connection, catalogue, now_ms, row)
         _note(connection, row, cancelled_ms=now_ms)
-    past_due_ms = min(missing, default=None)
-    _note(connection, row, past_due_ms=past_due_ms)
-    if past_due_ms is None:
-        if row["frozen_ms"] is not None:
-            if row["thaws"]:
-                _freeze(connection, catalogue, now_ms, row, frozen=False, reason="the fee is paid")
-            _note(connection, row, frozen_ms=None, thaws=False)
-    elif row["past_due_ms"] is None:
-        wallet = load_wallet(connection, catalogue, now_ms, row["member_id"])
-        freezes_at_ms = past_due_ms + catalogue.policy.past_due_grace_ms
-        notify(wallet, "past_due", {"plan": row["plan"], "freezes_at_ms": freezes_at_ms})
-        wallet.advance()
-        close_wallet(wallet, catalogue)
+
+
+def _say_past_due(
+    connection: Connection, catalogue: Catalogue, now_ms: int, row: Any, past_due_ms: int
+) -> None:
+    wallet = load_wallet(connection, catalogue, now_ms, row["member_id"])
+    wallet.advance()
+    freezes_at_ms = past_due_ms + catalogue.policy.past_due_grace_ms
+    notify(wallet, "past_due", {"plan": row["plan"], "freezes_at_ms": freezes_at_ms})
+    close_wallet(wallet, catalogue)
 
 
 def _plan(

@@ -18,7 +18,7 @@ from jhub_tokens.ledger.chain import Entry
 from jhub_tokens.ledger.closing import close_wallet
 from jhub_tokens.ledger.credits import check_room
 from jhub_tokens.ledger.deadlines import notify
-from jhub_tokens.ledger.fees import fee_accounts, freeze_overdue, has_overdue, take_fee
+from jhub_tokens.ledger.fees import fee_accounts, freeze_next, has_overdue, take_fee
 from jhub_tokens.ledger.loading import load_wallet
 from jhub_tokens.ledger.payment_records import (
     Disputed,
@@ -114,7 +114,10 @@ class PaymentBooks:
         """Freeze members whose fee is past due for too long; return how many."""
         if not self._runner.read(has_overdue):
             return 0
-        return self._runner.write(_freeze_overdue)
+        frozen = 0
+        while (was_active := self._runner.write(_freeze_next)) is not None:
+            frozen += was_active
+        return frozen
 
 
 # --- invoices ----------------------------------------------------------------------------------
@@ -421,6 +424,6 @@ def _there(wallet: OpenWallet, grant_id: str) -> int:
     return min(int(wallet.any_grant(grant_id)["remaining_grains"]), walked.get(grant_id, 0))
 
 
-def _freeze_overdue(connection: Connection, catalogue: Catalogue, now_ms: int) -> int:
+def _freeze_next(connection: Connection, catalogue: Catalogue, now_ms: int) -> bool | None:
     _wait_turn(connection)
-    return freeze_overdue(connection, catalogue, now_ms)
+    return freeze_next(connection, catalogue, now_ms)
