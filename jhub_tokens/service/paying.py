@@ -58,7 +58,7 @@ def provider_from(settings: Settings) -> PaymentProvider | None:
     if not (settings.stripe_key and settings.stripe_webhook_secret and settings.public_url):
         raise SettingsError(
             "Stripe needs JHUB_TOKENS_STRIPE_KEY, JHUB_TOKENS_STRIPE_WEBHOOK_SECRET and "
-            "JHUB_TOKENS_PUBLIC_URL, the address of the hub as browsers know it"
+            "JHUB_TOKENS_PUBLIC_URL, this service's address as browsers know it"
         )
     try:
         from jhub_tokens.payments.stripe import StripeProvider
