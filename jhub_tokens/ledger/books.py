@@ -26,6 +26,7 @@ from jhub_tokens.ledger import (
 )
 from jhub_tokens.ledger.audit import Finding, audit
 from jhub_tokens.ledger.batches import Changed, change_wallets
+from jhub_tokens.ledger.exported_seals import ExportedSeals
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.money_records import RefundBooked
 from jhub_tokens.ledger.outbox import Outbox, notice_record
@@ -47,6 +48,7 @@ from jhub_tokens.ledger.records import (
     WalletView,
 )
 from jhub_tokens.ledger.runner import Runner
+from jhub_tokens.ledger.seals import SealBooks
 from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure, open_engine, unbound
 from jhub_tokens.ledger.vouchers import VoucherBooks
 from jhub_tokens.ledger.wallet import OpenWallet
@@ -102,6 +104,8 @@ class Ledger:
         self.outbox = Outbox(runner)
         #: How members want to be told.
         self.member_settings = MemberSettingsBooks(runner)
+        #: Seals of all chains' heads, to be kept outside the database.
+        self.seals = SealBooks(runner)
         #: Vouchers: made in batches, redeemed by members.
         self.vouchers = VoucherBooks(runner)
         #: Payments: invoices, what providers tell of them, fees past due.
@@ -449,11 +453,15 @@ class Ledger:
         with self._translated(), self._store.read() as connection:
             return reads.totals(connection)
 
-    def audit(self) -> tuple[Finding, ...]:
-        """Derive every balance and charge again from the entries; empty: the books are clean."""
+    def audit(self, exported: ExportedSeals | None = None) -> tuple[Finding, ...]:
+        """Derive every projection again from the entries; empty: the books are clean.
+
+        With seals that were kept outside the database it also finds what was done by somebody
+        who could write to all of it.
+        """
         with self._translated(), self._store.read() as connection:
             unbound(connection)
-            return audit(connection)
+            return tuple(audit(connection, self._clock.now_ms(), exported))
 
     def close(self) -> None:
         """Close the database."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from alembic import command
@@ -14,8 +15,9 @@ from jhub_tokens.ledger.store import DatabaseProblem, Store, unbound
 
 __all__ = ["GUARDED_TABLES", "install_guards", "upgrade"]
 
+_BOOKS = ("entries", "transactions")
 #: Tables that are only ever appended to.
-GUARDED_TABLES = ("entries", "transactions")
+GUARDED_TABLES = (*_BOOKS, "seals", "seal_heads")
 _OPERATIONS = ("UPDATE", "DELETE")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: Serialises upgrades by several replicas on PostgreSQL.
@@ -60,14 +62,14 @@ def _guard_name(table: str, operation: str) -> str:
     return f"guard_{table}_{operation.lower()}"
 
 
-def install_guards(connection: Connection) -> None:
-    """Make entries and transactions append-only, by triggers; called by migrations.
+def install_guards(connection: Connection, tables: Sequence[str] = _BOOKS) -> None:
+    """Make tables append-only, by triggers; called by migrations.
 
     A batch migration on SQLite rebuilds a table and silently loses its triggers: call this
     again after one.
     """
     if connection.dialect.name == "sqlite":
-        for table in GUARDED_TABLES:
+        for table in tables:
             for operation in _OPERATIONS:
                 name = _guard_name(table, operation)
                 connection.execute(text(f"DROP TRIGGER IF EXISTS {name}"))
@@ -84,7 +86,7 @@ def install_guards(connection: Connection) -> None:
             "$$ BEGIN RAISE EXCEPTION '% are append-only', TG_TABLE_NAME; END $$"
         )
     )
-    for table in GUARDED_TABLES:
+    for table in tables:
         for operation in (*_OPERATIONS, "TRUNCATE"):
             name = _guard_name(table, operation)
             connection.execute(text(f"DROP TRIGGER IF EXISTS {name} ON {table}"))

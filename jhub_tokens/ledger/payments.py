@@ -378,7 +378,7 @@ def _settle(
     row = connection.execute(query).mappings().first()
     if row is None:
         return  # not paid yet as far as is known: the payment's own event settles then
-    wanted = _asked_back(connection, row)
+    wanted = asked_back(connection, row)
     more = wanted - row["taken_grains"] - row["missing_grains"]
     if not more:
         return
@@ -403,7 +403,7 @@ def _settle(
     connection.execute(update(_i).where(_i.c.invoice_id == row["invoice_id"]).values(settled))
 
 
-def _asked_back(connection: Connection, row: Any) -> int:
+def asked_back(connection: Connection, row: Any) -> int:
     """Return how many grains of an invoice refunds and disputes ask back."""
     mine = (_r.c.provider == row["provider"], _r.c.payment_ref == row["payment_ref"])
     refunded = connection.execute(select(_r.c.refunded_minor).where(*mine)).scalar() or 0

@@ -7,6 +7,7 @@ entries.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +15,10 @@ from sqlalchemy import Connection, select
 
 from jhub_tokens import burndown
 from jhub_tokens.ledger import schema
-from jhub_tokens.ledger.chain import Entry, transaction_hash
+from jhub_tokens.ledger.chain import VERSION, Entry, Naming, remark_hash, transaction_hash
 from jhub_tokens.ledger.rows import Batch, Row, Terms, is_before, new_id
 
-__all__ = ["OVERRUN", "PLAN_SOURCES", "STOP_SAID", "OpenWallet"]
+__all__ = ["CREDIT_PRIORITY", "DEDUCTED", "OVERRUN", "PLAN_SOURCES", "STOP_SAID", "OpenWallet"]
 
 #: Sources that the subscription makes; everything else is credited.
 PLAN_SOURCES = ("plan", "rollover")
@@ -26,6 +27,16 @@ OVERRUN = "overrun"
 STOP_SAID = 0
 #: Where a session's charge comes from, and where the cover of its overrun goes back to.
 _PAYING = ("grant", f"issued:{OVERRUN}")
+#: The reason of an overrun's cover that the next allotment pays back.
+DEDUCTED = "use that no grant could pay, owed by the next allotment"
+#: Why the machine makes transactions of a kind, where nothing more is to be said.
+_REASONS = {
+    "usage": "metered use",
+    "expiry": "the grant's time is over",
+    "rollover": "carried over into the new period",
+    "allotment": "a period began",
+    OVERRUN: "use that no grant could pay",
+}
 CREDIT_PRIORITY = 10  # what lapses by itself burns before what was paid for
 
 
@@ -339,7 +350,12 @@ class OpenWallet:
         number = self.row["transactions_count"] + 1
         previous_hash = self.row["head_hash"]
         facts = (transaction_id, self.wallet_id, number, kind, at_ms, self.now_ms)
-        digest = transaction_hash(previous_hash, *facts, entries)
+        naming = Naming(
+            "person" if actor else self._machine(kind, entries),
+            "see its remark" if reason else self._reason(kind),
+            self._remark(transaction_id, actor, reason) if actor or reason else "",
+        )
+        digest = transaction_hash(previous_hash, *facts, entries, naming)
         self.batch.transactions.append(
             {
                 "transaction_id": transaction_id,
@@ -349,6 +365,10 @@ class OpenWallet:
                 "at_ms": at_ms,
                 "booked_ms": self.now_ms,
                 "change_grains": change,
+                "version": VERSION,
+                "actor": naming.actor,
+                "reason": naming.reason,
+                "remark_hash": naming.remark_hash,
                 "previous_hash": previous_hash,
                 "hash": digest,
             }
@@ -366,13 +386,30 @@ class OpenWallet:
             }
             for line, entry in enumerate(entries)
         )
-        if actor or reason:
-            self.batch.remarks.append(
-                {"transaction_id": transaction_id, "actor": actor, "reason": reason}
-            )
         self.row["transactions_count"] = number
         self.row["head_hash"] = digest
         return transaction_id
+
+    def _machine(self, kind: str, entries: Sequence[Entry]) -> str:
+        """Return who makes a transaction of `kind` by itself: hubs tell of use, time does the rest.
+
+        The entries of one usage may be about servers of several hubs.
+        """
+        session_ids = {entry.session_id for entry in entries if entry.session_id is not None}
+        hubs = {self.sessions[key]["hub"] for key in session_ids if key in self.sessions}
+        return f"hub:{hubs.pop()}" if len(hubs) == 1 else f"system:{kind}"
+
+    def _reason(self, kind: str) -> str:
+        if kind == OVERRUN and self.terms.deducts_overrun:
+            return DEDUCTED
+        return _REASONS.get(kind, kind)
+
+    def _remark(self, transaction_id: str, actor: str, reason: str) -> str:
+        """Keep what somebody said apart from the chain; return the hash that the chain covers."""
+        salt = secrets.token_hex(16)
+        said = {"actor": actor, "reason": reason, "salt": salt}
+        self.batch.remarks.append({"transaction_id": transaction_id, **said})
+        return remark_hash(salt, actor, reason)
 
     def any_grant(self, grant_id: str) -> dict[str, Any]:
         """Return a grant of this wallet, also one that is spent and was not loaded."""

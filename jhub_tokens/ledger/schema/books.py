@@ -195,6 +195,12 @@ transactions = Table(
     instant("at_ms", nullable=False),  # the instant it is about
     instant("booked_ms", nullable=False),  # the instant it was written
     grains_column("change_grains"),  # what it did to the wallet's balance
+    # What the hash covers; 1: not the next three columns (the previous release).
+    Column("version", Integer, nullable=False, server_default="1"),
+    # Who did it and why, if it was not a person: see `remarks` for what people did.
+    Column("actor", String(320), nullable=False, server_default="system"),
+    Column("reason", String(200), nullable=False, server_default="see its kind"),
+    Column("remark_hash", String(64), nullable=False, server_default=""),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     UniqueConstraint("wallet_id", "number"),
@@ -217,13 +223,16 @@ entries = Table(
     Index(None, "grant_id"),
 )
 
-# Names and free text stand apart from the chain, so that erasing them leaves it whole.
+# Names and free text stand apart from the chain, so that erasing them leaves it whole. The
+# transaction holds a salted hash of them; erasing empties text and salt and sets `erased_ms`.
 remarks = Table(
     "remarks",
     metadata,
     identifier("transaction_id", ForeignKey("transactions.transaction_id"), primary_key=True),
     Column("actor", String(255), nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
+    Column("salt", String(64), nullable=False, server_default=""),
+    instant("erased_ms"),
 )
 
 idempotency = Table(
