@@ -13,6 +13,7 @@ COMMANDS = {
     "voucher": "Make, list and revoke codes that members redeem for tokens",
     "statement": "Show where a member's tokens of a month went",
     "simulate": "Try a catalogue on invented members, in virtual time",
+    "seal": "Seal the books as they are, to be kept outside the database",
     "audit": "Re-derive every balance from the entries and compare",
 }
 

@@ -71,6 +71,14 @@ class Metrics:
             "jhub_tokens_outbox_failures", "Passes of the outbox that failed",
             registry=self.registry,
         )  # fmt: skip
+        self.sealed_at = Gauge(
+            "jhub_tokens_last_seal_timestamp_seconds", "When the books were last sealed",
+            registry=self.registry,
+        )  # fmt: skip
+        self.seal_failures = Counter(
+            "jhub_tokens_seal_failures", "Seals that could not be made or kept",
+            registry=self.registry,
+        )  # fmt: skip
         self.requests = Histogram(
             "jhub_tokens_request_seconds", "Duration of requests", ["method", "route", "status"],
             registry=self.registry,

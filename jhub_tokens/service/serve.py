@@ -29,6 +29,7 @@ from jhub_tokens.service.outbox import OutboxWorker
 from jhub_tokens.service.pages import templates
 from jhub_tokens.service.paying import provider_from
 from jhub_tokens.service.process import exit_with_parent
+from jhub_tokens.service.sealing import Sealer
 from jhub_tokens.service.settings import Settings, SettingsError, add_arguments, settings_from
 from jhub_tokens.service.stops import StopBoard
 from jhub_tokens.service.warden import Warden
@@ -63,7 +64,7 @@ class RunningService:
     port
         The port it listens on.
     tasks
-        Its background tasks: warden, outbox, and the one that keeps the books open.
+        Its background tasks: warden, outbox, sealer, and the one that keeps the books open.
     """
 
     def __init__(
@@ -119,6 +120,15 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
         channels.append(Webhooks(settings.webhook, clock))
     outbox = OutboxWorker(books, workers, clock, metrics, channels)
     warden = Warden(books, workers, clock, stops.poke, outbox.wake, metrics)
+    sealer = Sealer(
+        books,
+        workers,
+        clock,
+        metrics,
+        every_ms=settings.seal_every_ms,
+        path=settings.seal_file,
+        key=settings.seal_key,
+    )
     books.on_change(warden.wake)
     books.on_change(outbox.wake)
     service = Service(
@@ -144,6 +154,7 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
         asyncio.create_task(books.keep_open(), name="books"),
         asyncio.create_task(warden.run(), name="warden"),
         asyncio.create_task(outbox.run(), name="outbox"),
+        asyncio.create_task(sealer.run(), name="sealer"),
     ]
     log.info(
         "listening",

@@ -70,6 +70,12 @@ class Settings:
         Stripe's secrets, from the environment only.
     stripe_api_base
         Another address of Stripe's API, for tests.
+    seal_every_ms
+        How long after a seal of the books the next one is due; 0: they are not sealed.
+    seal_file
+        Where seals are appended to, to be kept outside the database; None: only the log has them.
+    seal_key
+        What seals are signed with outside the database, from the environment only.
     """
 
     catalogue_path: Path
@@ -94,6 +100,9 @@ class Settings:
     stripe_key: str = field(default="", repr=False)
     stripe_webhook_secret: str = field(default="", repr=False)
     stripe_api_base: str = ""
+    seal_every_ms: int = 0
+    seal_file: Path | None = None
+    seal_key: str = field(default="", repr=False)
 
     @property
     def cookie_secret(self) -> bytes:
@@ -208,6 +217,9 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None
         stripe_key=env.get("JHUB_TOKENS_STRIPE_KEY", ""),
         stripe_webhook_secret=env.get("JHUB_TOKENS_STRIPE_WEBHOOK_SECRET", ""),
         stripe_api_base=env.get("JHUB_TOKENS_STRIPE_API", ""),
+        seal_every_ms=_minutes(env, "JHUB_TOKENS_SEAL_MINUTES", default=60) * 60_000,
+        seal_file=Path(file) if (file := env.get("JHUB_TOKENS_SEAL_FILE", "")) else None,
+        seal_key=env.get("JHUB_TOKENS_SEAL_KEY", ""),
     )
 
 
@@ -239,6 +251,13 @@ def _flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:
     if text in _FALSE:
         return False
     raise SettingsError(f"{name}={env[name]}: write 1 or 0")
+
+
+def _minutes(env: Mapping[str, str], name: str, *, default: int) -> int:
+    text = env.get(name, "").strip() or str(default)
+    if not (text.isascii() and text.isdigit() and int(text) <= 10_080):
+        raise SettingsError(f"{name}={text}: write whole minutes up to 10080, or 0 for never")
+    return int(text)
 
 
 def _choice(text: str, name: str, choices: tuple[str, ...]) -> str:

@@ -163,3 +163,16 @@ def test_a_channel_that_cannot_be_used_is_said(changes: dict[str, str], words: s
     with pytest.raises(SettingsError) as problem:
         read(**{**MAIL, **changes})
     assert words in str(problem.value)
+
+
+def test_seals_are_made_every_hour_unless_told_otherwise() -> None:
+    assert (read().seal_every_ms, read().seal_file) == (3_600_000, None)
+    changed = read(
+        JHUB_TOKENS_SEAL_MINUTES="5", JHUB_TOKENS_SEAL_FILE="/seals", JHUB_TOKENS_SEAL_KEY="k"
+    )
+    assert (changed.seal_every_ms, changed.seal_file) == (300_000, Path("/seals"))
+    assert read(JHUB_TOKENS_SEAL_MINUTES="0").seal_every_ms == 0
+    assert "seal_key" not in repr(changed), "a secret stays out of logs"
+    for wrong in ("soon", "-1", "1.5", "20000"):
+        with pytest.raises(SettingsError, match="JHUB_TOKENS_SEAL_MINUTES"):
+            read(JHUB_TOKENS_SEAL_MINUTES=wrong)
