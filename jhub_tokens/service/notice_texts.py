@@ -21,7 +21,10 @@ _INSTANTS = {
     "expires_at_ms": "expires_at",
     "at_ms": "at",
     "until_ms": "until",
+    "freezes_at_ms": "freezes_at",
 }
+#: Notices whose reason is what somebody typed, and no stop's.
+_SAID_BY_PEOPLE = ("frozen", "credited", "refunded")
 
 
 def notice_severity(kind: str) -> Urgency:
@@ -72,6 +75,7 @@ def _fill(template: str, notice: NoticeRecord, catalogue: Catalogue, now_ms: int
         "tokens": tokens_text(abs(_int(params.get("grains"))), language),
         "plan": plan.title if plan else params.get("plan"),
         "servers": servers,
+        "server": _title(params, catalogue),
         "was": words.was if alone else words.were,
         "is_": words.is_ if alone else words.are,
         "why": words.why.get(_reason(notice), _reason(notice)),
@@ -89,8 +93,8 @@ def _fill(template: str, notice: NoticeRecord, catalogue: Catalogue, now_ms: int
 
 def _reason(notice: NoticeRecord) -> str:
     """Return why servers are stopped; the notices of earlier releases were about the balance."""
-    if "servers" not in notice.params and notice.kind in ("frozen", "credited"):
-        return ""  # there the reason is what somebody typed
+    if notice.kind in _SAID_BY_PEOPLE and "servers" not in notice.params:
+        return ""
     return str(notice.params.get("reason") or "dry")
 
 
@@ -99,14 +103,19 @@ def _servers(params: Mapping[str, object], catalogue: Catalogue, words: Words) -
     servers = params.get("servers")
     titles = []
     for server in servers if isinstance(servers, (list, tuple)) else []:
-        profile = catalogue.profiles.get(str(server.get("profile")))
-        title = profile.title if profile else str(server.get("profile"))
-        name = str(server.get("server_name") or "")
-        titles.append(f"{title} “{name}”" if name else title)
+        titles.append(_title(server, catalogue))
     if not titles:
         return words.any_servers, False
     template = words.one_server if len(titles) == 1 else words.servers
     return template.format(titles=words.joined.join(titles)), len(titles) == 1
+
+
+def _title(server: Mapping[str, object], catalogue: Catalogue) -> str:
+    """Return how people know a server: by its profile, and its name if it has one."""
+    profile = catalogue.profiles.get(str(server.get("profile")))
+    title = profile.title if profile else str(server.get("profile"))
+    name = str(server.get("server_name") or "")
+    return f"{title} “{name}”" if name else title
 
 
 def _int(value: object) -> int:

@@ -109,6 +109,15 @@ _EN = Words(
             "{tokens} taken from your balance",
             "{tokens} taken from your balance.{reason}",
         ),
+        "refunded": (
+            "{tokens} given back for a server",
+            "{tokens} given back for your server ({server}).{reason}",
+        ),
+        "past_due": (
+            "Your plan's fee is overdue",
+            "The fee for {plan} could not be collected. Pay it before {freezes_at}; your "
+            "membership is frozen then, and running servers are stopped.",
+        ),
         "renewed": (
             "A new period has begun with {tokens}",
             "A new period has begun with {tokens}; it ends {period_end}.",
@@ -208,6 +217,15 @@ _ZH = Words(
         "stop_failed": ("有服务器未能停止", "有服务器未能停止，系统会再次尝试{detail}。"),
         "credited": ("您的额度增加了 {tokens}", "您的额度增加了 {tokens}。{reason}"),
         "credited.taken": ("您的额度减少了 {tokens}", "您的额度减少了 {tokens}。{reason}"),
+        "refunded": (
+            "已退还 {tokens}",
+            "已为您的服务器（{server}）退还 {tokens}。{reason}",
+        ),
+        "past_due": (
+            "您的套餐费用已逾期",
+            "{plan} 的费用未能扣款成功。请在 {freezes_at} 之前付款；届时您的会员资格将被冻结，"
+            "运行中的服务器将停止。",
+        ),
         "renewed": (
             "新的周期已开始，额度为 {tokens}",
             "新的周期已开始，额度为 {tokens}，到 {period_end} 结束。",

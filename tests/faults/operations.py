@@ -21,12 +21,18 @@ DAY_MS = 24 * HOUR_MS
 
 @dataclass(frozen=True)
 class Operation:
-    """One form of one method; `answers_again`: a repeat gives the same answer, too."""
+    """One form of one method.
+
+    `answers_again`: a repeat gives the same answer, too. `anew`: a repeat is another act.
+    `goes_on`: having committed, it looks whether there is more to do.
+    """
 
     method: str
     form: str
     prepare: Any
     answers_again: bool = True
+    anew: bool = False
+    goes_on: bool = False
 
     def __str__(self):
         return f"{self.method}-{self.form}"
@@ -35,9 +41,9 @@ class Operation:
 OPERATIONS = []
 
 
-def operation(method, form, *, answers_again=True):
+def operation(method, form, **traits):
     def note(prepare):
-        OPERATIONS.append(Operation(method, form, prepare, answers_again))
+        OPERATIONS.append(Operation(method, form, prepare, **traits))
         return prepare
 
     return note

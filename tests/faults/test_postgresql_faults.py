@@ -51,7 +51,9 @@ class Scene:
         hub.name = f"hub-{self.count}"
         key = f"start-{self.count:08}"
         if operation == "grant":
-            return lambda: world.give(member, 5, key=f"grant-{self.count}")
+            # Each administrator's first of the month: what the limit counts is a new row each time.
+            caller = f"admin-{self.count}"
+            return lambda: world.give(member, 5, key="the-grant", caller=caller)
         if operation == "admit":
             choice = {"server_name": "", "profile": "cpu", "hub": hub.name}
             return lambda: ledger.admit(member.member_id, start_key=key, **choice)

@@ -234,14 +234,14 @@ class World:
     def tokens(self, member):
         return self.balance(member) / GRAINS_PER_TOKEN
 
-    def give(self, member, tokens, *, kind="topup", key=None):
+    def give(self, member, tokens, *, kind="topup", key=None, caller="test"):
         return self.ledger.grant(
             member.member_id,
             amount_grains=round(tokens * 1000) * (GRAINS_PER_TOKEN // 1000),
             kind=kind,
             actor="admin",
             reason="for the test",
-            caller="test",
+            caller=caller,
             key=key or uuid.uuid4().hex,
         )
 

@@ -64,6 +64,12 @@ def record(kind: str, params: dict[str, object], language: Language = "en") -> N
         ("credited", {"grains": "3600000000", "reason": "prize"}, "1 token added"),
         ("credited", {"grains": "3600000000", "reason": "a {prize}"}, "Reason: a {prize}"),
         ("credited", {"grains": "-7200000000"}, "2 tokens taken"),
+        (
+            "refunded",
+            {"grains": "3600000000", "profile": "gpu", "server_name": "a", "reason": "disk"},
+            "1 token given back for your server (One GPU “a”). Reason: disk",
+        ),
+        ("past_due", {"plan": "pro", "freezes_at_ms": NOW}, "fee for Pro could not be collected"),
         ("renewed", {"grains": "180000000000", "period_end_ms": NOW}, "with 50 tokens; it ends"),
         ("expiring", {"grains": "3600000000", "expires_at_ms": NOW}, "1 token will expire today"),
         ("plan_changed", {"plan": "pro"}, "Your plan is now Pro."),

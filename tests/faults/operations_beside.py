@@ -1,0 +1,210 @@
+"""Writing operations of the ledger's parts: payments, vouchers, seals, settings, the outbox.
+
+Orders of an invoice, requests to confirm an address and leases of deliveries move no money and
+carry no key: who asks again, asks anew.
+"""
+
+from jhub_tokens.ledger import LedgerError
+from tests.faults.operations import HOUR_MS, giving, operation, running
+from tests.ledger.test_outbox import Outcome
+from tests.ledger.test_payments import Refunded as PaymentRefunded
+from tests.ledger.test_payments import event, fee, order, paid
+from tests.ledger.test_refunds import session_of
+from tests.ledger.test_vouchers import make
+
+DAY_MS = 24 * HOUR_MS
+
+
+# --- refunds and vouchers ---------------------------------------------------------------------
+
+
+def refunding(world, key):
+    session_id = session_of(world, key)["session_id"]
+    return lambda ledger: ledger.refund_session(
+        session_id,
+        amount_grains=None,
+        actor="admin",
+        reason="the disk had failed",
+        caller="test",
+        key="refund-key-1",
+    )
+
+
+@operation("refund_session", "that-runs")
+def refund_running(world):
+    *_, key = running(world)
+    world.clock.advance_ms(HOUR_MS)
+    world.hub.tell()
+    return refunding(world, key)
+
+
+@operation("refund_session", "that-ended-in-a-period-gone-by")
+def refund_late(world):
+    member, _, key = running(world)
+    world.clock.advance_ms(HOUR_MS)
+    world.hub.end(key)
+    world.clock.set_ms(world.ledger.wallet_view(member.member_id).period_end_ms + HOUR_MS)
+    world.hub.tell()
+    world.ledger.advance_due()
+    return refunding(world, key)
+
+
+@operation("vouchers.make", "batch", answers_again=False)
+def make_batch(world):
+    def act(ledger):
+        # The codes are shown once and are random: what is compared is the batch.
+        try:
+            return make(world, 3, key="batch-key-1")[0]
+        except LedgerError as refusal:
+            assert refusal.code == "batch_made"
+
+    return act
+
+
+@operation("vouchers.redeem", "first")
+def redeem(world):
+    member, *_ = running(world)
+    _, (code,) = make(world)
+    return lambda ledger: ledger.vouchers.redeem(member.member_id, code)
+
+
+@operation("vouchers.revoke", "batch")
+def revoke_batch(world):
+    batch, _ = make(world, 3)
+    return lambda ledger: ledger.vouchers.revoke(batch.batch_id, actor="admin")
+
+
+# --- payments ---------------------------------------------------------------------------------
+
+
+@operation("payments.order", "invoice", anew=True)
+def invoice(world):
+    member, _ = world.join()
+    return lambda ledger: order(world, member)
+
+
+@operation("payments.offer_checkout", "link")
+def offer(world):
+    member, _ = world.join()
+    invoice_id = order(world, member).invoice_id
+    return lambda ledger: ledger.payments.offer_checkout(invoice_id, "https://pay.example/1")
+
+
+@operation("payments.mark_paid", "by-hand")
+def paid_by_hand(world):
+    member, _ = world.join()
+    invoice_id = order(world, member, "manual").invoice_id
+    return lambda ledger: ledger.payments.mark_paid(invoice_id, actor="ada", caller="user:ada")
+
+
+def taking(*facts):
+    told = event(*facts, name="evt_1")
+    return lambda ledger: ledger.payments.take(told)
+
+
+@operation("payments.take", "paid", answers_again=False)
+def take_paid(world):
+    member, *_ = running(world)
+    return taking(paid(order(world, member)))
+
+
+@operation("payments.take", "refunded", answers_again=False)
+def take_refunded(world):
+    member, *_ = running(world)
+    world.ledger.payments.take(event(paid(order(world, member))))
+    world.clock.advance_ms(HOUR_MS)
+    world.hub.tell()
+    return taking(PaymentRefunded("pi_1", 500))
+
+
+@operation("payments.take", "first-fee", answers_again=False)
+def take_fee(world):
+    member, _ = world.join()
+    return taking(fee("begun", member=member), fee("paid", "in_1"))
+
+
+@operation("payments.take", "fee-failed", answers_again=False)
+def take_failure(world):
+    member, _ = world.join()
+    world.ledger.payments.take(event(fee("begun", member=member), fee("paid", "in_1")))
+    return taking(fee("failed", "in_2"))
+
+
+@operation("payments.freeze_overdue", "one", answers_again=False, goes_on=True)
+def freeze_overdue(world):
+    member, *_ = running(world)
+    world.ledger.payments.take(event(fee("begun", member=member), fee("paid", "in_1")))
+    world.ledger.payments.take(event(fee("failed", "in_2")))
+    world.clock.advance_ms(8 * DAY_MS)
+    world.hub.tell()
+    return lambda ledger: ledger.payments.freeze_overdue()
+
+
+# --- seals ------------------------------------------------------------------------------------
+
+
+@operation("seals.make", "first", answers_again=False)
+def seal(world):
+    running(world)
+    return lambda ledger: ledger.seals.make()
+
+
+# --- settings and the outbox ------------------------------------------------------------------
+
+
+@operation("member_settings.change", "language")
+def change_settings(world):
+    member, _ = world.join()
+    return lambda ledger: ledger.member_settings.change(
+        member.member_id, language="zh", zone=None, channels=("email",), urgency="warning"
+    )
+
+
+@operation("member_settings.ask_email", "first", anew=True)
+def ask_email(world):
+    member, _ = world.join()
+    return lambda ledger: ledger.member_settings.ask_email(member.member_id, "a@example.org")
+
+
+def confirmed(world):
+    member, _ = world.join()
+    world.ledger.member_settings.ask_email(member.member_id, "a@example.org")
+    return member, lambda ledger: ledger.member_settings.confirm_email(
+        member.member_id, "a@example.org"
+    )
+
+
+@operation("member_settings.confirm_email", "first")
+def confirm_email(world):
+    return confirmed(world)[1]
+
+
+@operation("member_settings.remove_email", "confirmed")
+def remove_email(world):
+    member, confirm = confirmed(world)
+    confirm(world.ledger)
+    return lambda ledger: ledger.member_settings.remove_email(member.member_id)
+
+
+def credited(world):
+    member, _ = world.join()
+    giving(member, 5, "topup")(world.ledger)
+    return lambda ledger: ledger.outbox.route(email=False, webhooks=["webhook"])
+
+
+@operation("outbox.route", "to-a-webhook", answers_again=False)
+def route(world):
+    return credited(world)
+
+
+@operation("outbox.claim", "one", anew=True)
+def claim(world):
+    credited(world)(world.ledger)
+    return lambda ledger: ledger.outbox.claim(lease_ms=60_000)
+
+
+@operation("outbox.settle", "sent")
+def settle(world):
+    credited(world)(world.ledger)
+    (delivery,) = world.ledger.outbox.claim(lease_ms=60_000)
+    return lambda ledger: ledger.outbox.settle([Outcome(delivery, "sent")])
