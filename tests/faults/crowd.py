@@ -5,7 +5,7 @@ import uuid
 from sqlalchemy import insert, select
 
 from jhub_tokens.ledger import schema
-from jhub_tokens.ledger.chain import Entry, transaction_hash
+from jhub_tokens.ledger.chain import Entry, Naming, transaction_hash
 from jhub_tokens.ledger.store import Store, open_engine
 
 CHUNK = 2_000
@@ -64,6 +64,7 @@ class Copies:
                 )
                 for entry in entries
             ],
+            Naming(*(transaction[name] for name in ("actor", "reason", "remark_hash"))),
         )
         person = {"hub_user_id": 1_000_000 + number, "name": f"copy-{number}"}
         return {
