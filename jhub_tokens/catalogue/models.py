@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 __all__ = [
     "Accelerator",
     "AssignRule",
+    "BreakGlass",
     "Catalogue",
     "ImageVersion",
     "Lifecycle",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 Accelerator = Literal["gpu", "cpu", "any"]
+BreakGlass = Literal["charge", "waive"]
 Lifecycle = Literal["recommended", "maintained", "retiring", "retired"]
 Overrun = Literal["waive", "deduct"]
 PeriodKind = Literal["anchored", "calendar"]
@@ -54,6 +56,7 @@ class Policy(_Value):
     warn_used_percent: tuple[int, ...] = (80, 95)
     warn_expiry_ms: int | None = None
     overrun: Overrun = "waive"
+    break_glass: BreakGlass = "charge"
     admin_limit_mtok: int | None = None  # what one administrator may move in a month
     admin_limits: dict[str, int] = {}  # by name, in millitokens, where it differs
     past_due_grace_ms: int = 7 * 86_400_000

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from jhub_tokens.catalogue.models import (
     Accelerator,
     AssignRule,
+    BreakGlass,
     Catalogue,
     ImageVersion,
     Lifecycle,
@@ -102,6 +103,7 @@ class PolicyEntry(_Entry):
     )
     warn_expiry: LongDuration | None = None
     overrun: Annotated[Overrun, _one_of("waive", "deduct")] = "waive"
+    break_glass: Annotated[BreakGlass, _one_of("charge", "waive")] = "charge"
     admin_limit: Tokens | None = None
     admin_limits: Annotated[dict[Text, Tokens], Field(max_length=1000)] = {}
     past_due_grace: LongDuration = Policy().past_due_grace_ms
@@ -116,6 +118,7 @@ class PolicyEntry(_Entry):
             warn_used_percent=tuple(sorted(set(self.warn_used_percent))),
             warn_expiry_ms=self.warn_expiry,
             overrun=self.overrun,
+            break_glass=self.break_glass,
             admin_limit_mtok=self.admin_limit,
             admin_limits=self.admin_limits,
             past_due_grace_ms=self.past_due_grace,

@@ -27,6 +27,7 @@ from jhub_tokens.ledger import (
 from jhub_tokens.ledger.audit import Finding, audit
 from jhub_tokens.ledger.batches import Changed, change_wallets
 from jhub_tokens.ledger.exported_seals import ExportedSeals
+from jhub_tokens.ledger.break_glass import BreakGlassBooks
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.money_records import RefundBooked
 from jhub_tokens.ledger.outbox import Outbox, notice_record
@@ -106,6 +107,8 @@ class Ledger:
         self.member_settings = MemberSettingsBooks(runner)
         #: Seals of all chains' heads, to be kept outside the database.
         self.seals = SealBooks(runner)
+        #: What was let through while the service was away.
+        self.break_glass = BreakGlassBooks(runner)
         #: Vouchers: made in batches, redeemed by members.
         self.vouchers = VoucherBooks(runner)
         #: Payments: invoices, what providers tell of them, fees past due.

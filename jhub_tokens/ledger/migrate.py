@@ -17,7 +17,14 @@ __all__ = ["GUARDED_TABLES", "install_guards", "upgrade"]
 
 _BOOKS = ("entries", "transactions")
 #: Tables that are only ever appended to.
-GUARDED_TABLES = (*_BOOKS, "seals", "seal_heads")
+GUARDED_TABLES = (
+    *_BOOKS,
+    "seals",
+    "seal_heads",
+    "break_glass_acts",
+    "break_glass_ends",
+    "break_glass_starts",
+)
 _OPERATIONS = ("UPDATE", "DELETE")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: Serialises upgrades by several replicas on PostgreSQL.

@@ -225,6 +225,8 @@ class StatementEntry:
     actor: str
     reason: str
     server_name: str = ""
+    break_glass: bool = False  # started while the service was away
+    waived: bool = False  # and not charged
 
 
 @dataclass(frozen=True, slots=True)

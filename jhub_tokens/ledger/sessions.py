@@ -382,11 +382,12 @@ def start_session(
     gpu: str | None = None,
     max_run_ms: int | None = None,
     hub_started: str | None = None,
+    session_id: str | None = None,
 ) -> Row:
     """Open a session in the wallet at the catalogue's present rate, which it keeps to its end."""
     policy = catalogue.policy
     session = {
-        "session_id": new_id(),
+        "session_id": session_id or new_id(),
         "wallet_id": wallet.wallet_id,
         "member_id": member_id,
         "hub": hub,

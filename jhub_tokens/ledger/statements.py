@@ -52,6 +52,9 @@ def statement(
     lines = _Lines()
     for row in _booked(connection, wallet.wallet_id, from_ms, to_ms):
         lines.add_booked(row)
+    for session in _waived(connection, wallet.wallet_id, from_ms, to_ms):
+        span = (session["session_id"], session["ready_ms"], session["ended_ms"])
+        lines.add("usage", session["ended_ms"], 0, *span)
     view = project(wallet)
     for event in view.events:
         opening += _add_projected(lines, view, event, from_ms, to_ms)
@@ -119,6 +122,22 @@ def _booked(connection: Connection, wallet_id: str, from_ms: int, to_ms: int) ->
         .where(t.c.wallet_id == wallet_id, _within(from_ms, to_ms))
         .group_by(t.c.number, t.c.kind, t.c.at_ms, e.c.session_id)
         .order_by(t.c.number)
+    )
+    return connection.execute(query).mappings()
+
+
+def _waived(connection: Connection, wallet_id: str, from_ms: int, to_ms: int) -> Any:
+    """Return the sessions that ended in the span and were waived: nothing was booked of them."""
+    starts, sessions = schema.break_glass_starts, schema.sessions
+    query = (
+        select(sessions)
+        .join(starts, starts.c.session_id == sessions.c.session_id)
+        .where(
+            sessions.c.wallet_id == wallet_id,
+            starts.c.charged.is_(False),
+            sessions.c.ended_ms > from_ms,
+            sessions.c.ended_ms <= to_ms,
+        )
     )
     return connection.execute(query).mappings()
 
@@ -206,19 +225,24 @@ class _Lines:
         table = schema.sessions
         query = select(table).where(table.c.session_id.in_(session_ids))
         sessions = {r["session_id"]: r for r in connection.execute(query).mappings()}
-        lines = [self._named(line, sessions) for line in self.plain]
+        starts = schema.break_glass_starts.c
+        marked = select(starts.session_id, starts.charged).where(starts.session_id.in_(session_ids))
+        charged = {row.session_id: row.charged for row in connection.execute(marked)}
+        lines = [self._named(line, sessions, charged) for line in self.plain]
         for session_id, usage in self.usage.items():
             line = StatementEntry(
                 usage.at_ms, "usage", usage.amount, session_id, None, None,
                 usage.from_ms, usage.to_ms, None, "", "",
             )  # fmt: skip
-            lines.append(self._named(line, sessions))
+            lines.append(self._named(line, sessions, charged))
         # At one instant: what was granted before what was consumed up to it, renewals last.
         rank = {"usage": 1, "expiry": 2, "rollover": 3, "allotment": 4}
         return sorted(lines, key=lambda line: (line.at_ms, rank.get(line.kind, 0)))
 
     @staticmethod
-    def _named(line: StatementEntry, sessions: dict[str, Any]) -> StatementEntry:
+    def _named(
+        line: StatementEntry, sessions: dict[str, Any], charged: dict[str, bool]
+    ) -> StatementEntry:
         session = sessions.get(line.session_id or "")
         if session is None:
             return line
@@ -235,4 +259,6 @@ class _Lines:
             line.actor,
             line.reason,
             session["server_name"],
+            session["session_id"] in charged,
+            not charged.get(session["session_id"], True),
         )

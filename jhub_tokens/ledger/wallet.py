@@ -166,7 +166,7 @@ class OpenWallet:
                 if isinstance(event, burndown.Charge):
                     charges.append(event)
                     continue
-                self._post_charges(charges)
+                self.post_charges(charges)
                 charges = []
                 if isinstance(event, burndown.Lapse):
                     self._post_lapse(event)
@@ -174,7 +174,7 @@ class OpenWallet:
                         period["opening_grains"] -= event.amount  # it belongs to the time before
                 else:
                     period = self._post_renewal(event)
-            self._post_charges(charges)
+            self.post_charges(charges)
             self.row["settled_to_ms"] = to_ms
             self.renewals = outcome.wallet.renewals
             self._check_projection(outcome.wallet)
@@ -192,11 +192,14 @@ class OpenWallet:
                 f"grant {grant.grant_id}: booked {booked}, walked {grant.remaining}"
             )
 
-    def _post_charges(self, charges: Sequence[burndown.Charge]) -> None:
+    def post_charges(
+        self, charges: Sequence[burndown.Charge], *, late_at_ms: int | None = None
+    ) -> None:
+        """Post what sessions consumed; `late_at_ms` is when, if it is learned after its time."""
         if not charges:
             return
         unpaid = sum(c.amount for c in charges if c.grant_id is None)
-        overrun_id = self._cover_overrun(charges, unpaid) if unpaid else None
+        overrun_id = self._cover_overrun(charges, unpaid, late_at_ms) if unpaid else None
         entries: list[Entry] = []
         for charge in charges:
             span = (charge.session_id, charge.from_ms, charge.to_ms)
@@ -204,11 +207,13 @@ class OpenWallet:
             entries.append(Entry("grant", -charge.amount, grant_id, *span))
             entries.append(Entry("consumed", charge.amount, None, *span))
             self.sessions[charge.session_id]["charged_grains"] += charge.amount
-        self.post("usage", max(c.to_ms for c in charges), entries)
+        self.post("usage", late_at_ms or max(c.to_ms for c in charges), entries)
 
-    def _cover_overrun(self, charges: Sequence[burndown.Charge], unpaid: int) -> str:
+    def _cover_overrun(
+        self, charges: Sequence[burndown.Charge], unpaid: int, late_at_ms: int | None
+    ) -> str:
         """Grant exactly what nobody could pay, so that no wallet is ever negative."""
-        starts_ms = min(c.from_ms for c in charges if c.grant_id is None)
+        starts_ms = late_at_ms or min(c.from_ms for c in charges if c.grant_id is None)
         if self.terms.deducts_overrun:
             self.row["debt_grains"] += unpaid
         return self.credit(OVERRUN, unpaid, at_ms=starts_ms, starts_ms=starts_ms)

@@ -87,6 +87,7 @@ _ENDS: Mapping[str, str] = {
     "team_cap": "stopped because a share of the team's tokens was spent",
     "left_team": "stopped because the member was no longer in the team",
     "superseded": "given up for a new start",
+    "taken_over": "metered from here on",
 }
 
 _STOPS: Mapping[str, str] = {

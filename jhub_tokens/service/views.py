@@ -28,6 +28,8 @@ from jhub_tokens.wire import (
     Amount,
     HardwareModel,
     ImageChoice,
+    KnownImage,
+    KnownProfile,
     MemberPage,
     MemberRow,
     NoticeItem,
@@ -46,6 +48,7 @@ from jhub_tokens.wire import (
 
 __all__ = [
     "admission",
+    "known_profile",
     "local_date",
     "member_page",
     "notice_items",
@@ -220,6 +223,7 @@ def statement(view: StatementView, catalogue: Catalogue) -> Statement:
                 rate_mtok_h=entry.rate_mtok_h,
                 actor=entry.actor,
                 reason=entry.reason,
+                break_glass=entry.break_glass,
             )
         )
     assert balance == view.closing_grains, "opening + lines must be the closing balance"
@@ -345,6 +349,26 @@ def _payer_choice(profile: Profile, situation: Situation, payer: Payer | None) -
     )
 
 
+def known_profile(profile: Profile, catalogue: Catalogue, now_ms: int) -> KnownProfile:
+    """Return a profile as the hub keeps it for when it cannot ask."""
+    today = local_date(now_ms, catalogue.zone)
+    return KnownProfile(
+        profile=profile.name,
+        title=profile.title,
+        description=profile.description,
+        rate_mtok_h=profile.rate_mtok_h,
+        rate=texts.rate_text(profile.rate_mtok_h),
+        hardware=_hardware(profile),
+        images=[
+            KnownImage(**_image(image).model_dump(), reference=image.reference)
+            for image in catalogue.images_for(profile.name, today)
+        ],
+        node_selector=profile.node_selector,
+        environment=profile.environment,
+        max_run_ms=profile.max_run_ms,
+    )
+
+
 def _hardware(profile: Profile) -> HardwareModel:
     return HardwareModel(
         cpu=profile.cpu,
@@ -379,6 +403,10 @@ def _line_text(entry: StatementEntry, catalogue: Catalogue) -> str:
         duration = texts.duration_text(entry.to_ms - entry.from_ms)
         rate = f" at {texts.rate_text(entry.rate_mtok_h)}" if entry.rate_mtok_h is not None else ""
         parts.append(f"{duration}{rate}")
+    if entry.break_glass:
+        parts.append("started while balances could not be checked")
+    if entry.waived:
+        parts.append("not charged")
     if entry.end_reason:
         parts.append(texts.end_text(entry.end_reason))
     elif entry.kind == "usage":

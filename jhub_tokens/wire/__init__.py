@@ -14,6 +14,20 @@ from jhub_tokens.wire.base import (
     Amount,
     Identity,
 )
+from jhub_tokens.wire.break_glass import (
+    ActTold,
+    BreakGlassItem,
+    BreakGlassList,
+    BreakGlassReceipt,
+    BreakGlassReport,
+    BreakGlassStart,
+    FrozenMember,
+    HubCatalogue,
+    KnownImage,
+    KnownProfile,
+    KnownTeam,
+    StartTold,
+)
 from jhub_tokens.wire.people import (
     ErrorBody,
     GrantOrder,
@@ -65,6 +79,18 @@ from jhub_tokens.wire.starts import (
 )
 
 __all__ = [
+    "ActTold",
+    "BreakGlassItem",
+    "BreakGlassList",
+    "BreakGlassReceipt",
+    "BreakGlassReport",
+    "BreakGlassStart",
+    "FrozenMember",
+    "HubCatalogue",
+    "KnownImage",
+    "KnownProfile",
+    "KnownTeam",
+    "StartTold",
     "TrialOrder",
     "TeamCap",
     "PlanReason",

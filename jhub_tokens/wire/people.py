@@ -40,6 +40,7 @@ class StatementLine(Wire):
     rate_mtok_h: int | None = None
     actor: str = ""
     reason: str = ""
+    break_glass: bool = False  # of a session that was started while the service was away
 
 
 class Statement(Wire):

@@ -16,6 +16,11 @@ from jhub_tokens.ledger.schema.books import (
     transactions,
     wallets,
 )
+from jhub_tokens.ledger.schema.break_glass import (
+    break_glass_acts,
+    break_glass_ends,
+    break_glass_starts,
+)
 from jhub_tokens.ledger.schema.money import (
     admin_months,
     invoices,
@@ -34,6 +39,9 @@ from jhub_tokens.ledger.schema.seals import seal_heads, seals
 
 __all__ = [
     "admin_months",
+    "break_glass_acts",
+    "break_glass_ends",
+    "break_glass_starts",
     "deliveries",
     "entries",
     "grants",
