@@ -12,6 +12,7 @@ COMMANDS = {
     "grant": "Give a member tokens, or take some back",
     "voucher": "Make, list and revoke codes that members redeem for tokens",
     "statement": "Show where a member's tokens of a month went",
+    "break-glass": "Let starts through for a while, with the token service down",
     "simulate": "Try a catalogue on invented members, in virtual time",
     "seal": "Seal the books as they are, to be kept outside the database",
     "audit": "Re-derive every balance from the entries and compare",

@@ -18,7 +18,8 @@ from tornado.log import app_log
 from jhub_tokens import wire
 from jhub_tokens.hub.breath import Breather
 from jhub_tokens.hub.client import ServiceUnavailable, TokenServiceClient
-from jhub_tokens.hub.runs import Run
+from jhub_tokens.hub.glass import BreakGlass
+from jhub_tokens.hub.runs import Run, age_ms
 from jhub_tokens.hub.stopping import POLL_TIMEOUT_S, Stopper
 from jhub_tokens.hub.watching import SETTLED_S, Watch
 
@@ -33,6 +34,7 @@ STANDING_POLL_MS = 5_000
 STOPS_RETRY_LONGEST_S = 10.0
 LONG_POLL_LEAST_S = 0.5
 FAIL_SAFE_TICK_S = 1.0
+GLASS_TICK_S = 2.0
 #: How long after a stop time the fail-safe waits for the service's own order.
 FAIL_SAFE_MARGIN_S = 2.0
 
@@ -45,12 +47,14 @@ class Agent:
         client: TokenServiceClient,
         *,
         token: str,
+        glass: BreakGlass | None = None,
         hub_name: str = "hub",
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._client = client
         self._interval_s = interval_s
-        self._watch = Watch(self._app, hub_name, self._found_gone)
+        self._glass = glass or BreakGlass(None)
+        self._watch = Watch(self._app, hub_name, self._found_gone, self._glass.is_untold)
         self._stopper = Stopper(self._app, token, self._gone)
         self._kicked = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,6 +92,11 @@ class Agent:
         run.session_id, run.profile, run.phase = admission.session_id, admission.profile, "starting"
         self._background(self._watch_start(run))
 
+    def let_through(self, run: Run, admission: wire.Admission) -> None:
+        """Take note of a start that goes through unasked, and watch the hub for it being ready."""
+        run.profile, run.phase, run.through = admission.profile, "starting", run.start_key
+        self._background(self._watch_start(run))
+
     def refused(self, run: Run) -> None:
         """Forget a run that was not admitted."""
         self._close(run)
@@ -103,6 +112,11 @@ class Agent:
     def restored(self, run: Run) -> None:
         """Take over a run that an earlier hub process had started."""
         self._watch.runs.add(run)
+        entry = self._glass.entry(run.start_key)
+        if entry is not None:
+            run.through = entry.start_key
+            run.ready_at = self._glass.monotonic(entry.ready_ms)
+            self._bound(run)
 
     async def stopped(self, run: Run, base_state: dict[str, Any]) -> None:
         """Settle a run whose spawner the hub has just stopped and is about to forget.
@@ -153,7 +167,14 @@ class Agent:
                 # Only once the hub listens are all servers known that may still be running: a
                 # snapshot before would end them.
                 await asyncio.sleep(0.1)
-            loops = (self._push_loop, self._stop_loop, self._fail_safe_loop, self._all_members)
+            self._glass.end_all_but({run.through for run in self._watch.runs if run.through})
+            loops = (
+                self._push_loop,
+                self._stop_loop,
+                self._fail_safe_loop,
+                self._glass_loop,
+                self._all_members,
+            )
             await asyncio.gather(*(self._guard(loop) for loop in loops))
         finally:
             for task in self._tasks:
@@ -194,7 +215,9 @@ class Agent:
             await asyncio.sleep(COALESCE_S)
 
     async def _push(self) -> bool:
+        await self._tell_through()
         snapshot = await self._watch.snapshot()
+        self._note_lives()
         try:
             receipt = await self._client.snapshot(snapshot)
         except Exception as error:
@@ -206,6 +229,40 @@ class Agent:
         self._watch.received(snapshot, receipt)
         await self._take(receipt)
         return True
+
+    async def _tell_through(self) -> None:
+        """Tell of what was let through before a snapshot shows it."""
+        try:
+            sent_at_ms = self._watch.on_service_clock(time.monotonic())
+            await self._glass.tell(self._client, sent_at_ms)
+        except ServiceUnavailable as error:
+            if error.answered:
+                app_log.error("Break-glass: the service does not take the report: %s", error)
+        except Exception:
+            app_log.exception("Break-glass: what was let through cannot be told; tried again")
+
+    def _note_lives(self) -> None:
+        """Keep the proofs of life of what was let through, while the service cannot."""
+        lives = []
+        for run in self._watch.runs:
+            if run.through is None or run.phase != "ready":
+                continue
+            self._glass.ready(run.through)
+            if not self._reachable and run.alive_at is not None and run.died_at is None:
+                lives.append(run.through)
+        self._glass.alive(lives)
+
+    async def _glass_loop(self) -> None:
+        while True:
+            try:
+                await self._glass.look()
+                if self._reachable:
+                    await self._glass.keep_catalogue(self._client)
+            except ServiceUnavailable as error:
+                app_log.debug("The catalogue cannot be had for later: %s", error)
+            except OSError as error:
+                app_log.error("Break-glass: files cannot be used: %s", error)
+            await asyncio.sleep(GLASS_TICK_S)
 
     def _contact(self, reachable: bool, error: Exception | None = None) -> None:
         if reachable and not self._reachable:
@@ -321,7 +378,16 @@ class Agent:
         if run.open and run.phase == "starting":
             run.phase, run.ready_at = "ready", time.monotonic()
             run.alive_at = run.ready_at
+            if run.through is not None:
+                self._glass.ready(run.through)
+                self._bound(run)
             self.kick()
+
+    def _bound(self, run: Run) -> None:
+        """Have a run that was let through end after its longest time, while nobody orders it."""
+        entry = self._glass.entry(run.through)
+        if entry is not None and entry.max_run_ms is not None and run.ready_at is not None:
+            run.stop_at = run.ready_at + entry.max_run_ms / 1000
 
     def _found_gone(self, run: Run) -> None:
         # The hub shall notice at once, not at its own next poll.
@@ -334,7 +400,11 @@ class Agent:
         reason = run.end_reason()
         # When a lost one ended nobody saw: it is charged up to our last proof of life.
         ended_at = run.alive_at if reason == "lost" else run.died_at or now
-        if run.start_key is not None and ended_at is not None:
+        is_told = not self._glass.is_untold(run.through)
+        if run.through is not None:
+            ago_ms = None if ended_at is None else age_ms(ended_at, now)
+            self._glass.ended(run.through, reason, ago_ms=ago_ms)
+        if run.start_key is not None and ended_at is not None and is_told:
             self._watch.reports.ended(run.start_key, run.ready_at, ended_at, reason)
         self._close(run)
         self.kick()

@@ -38,12 +38,14 @@ class Refused(Exception):
 class ServiceUnavailable(Exception):
     """The token service cannot be reached, does not answer in time or answers nonsense.
 
-    `reason` is for the operator's log, never for a member.
+    `reason` is for the operator's log, never for a member. `answered` tells that somebody lives
+    there who understood the question well enough to turn it down.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, answered: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.answered = answered
 
 
 class TokenServiceClient:
@@ -97,6 +99,18 @@ class TokenServiceClient:
             timeout_s=wait_ms / 1000 + LONG_POLL_MARGIN_S,
         )
 
+    async def catalogue(self) -> wire.HubCatalogue:
+        """Return what to keep for when the service is away; raises `ServiceUnavailable`."""
+        return await self._request(
+            "GET", "hub/catalogue", wire.HubCatalogue, timeout_s=SNAPSHOT_TIMEOUT_S
+        )
+
+    async def break_glass(self, report: wire.BreakGlassReport) -> wire.BreakGlassReceipt:
+        """Tell what was let through meanwhile; raises `ServiceUnavailable`."""
+        return await self._post(
+            "hub/break-glass", report, wire.BreakGlassReceipt, timeout_s=SNAPSHOT_TIMEOUT_S
+        )
+
     async def close(self) -> None:
         """Close the connections; the client can be used again afterwards."""
         session, self._session = self._session, None
@@ -143,7 +157,8 @@ class TokenServiceClient:
             except ValidationError as error:
                 raise ServiceUnavailable(
                     f"{url} answered what this version does not understand; do hub and token "
-                    f"service run the same version of jhub-tokens? {error}"
+                    f"service run the same version of jhub-tokens? {error}",
+                    answered=True,
                 ) from error
         raise self._error(url, status, content)
 
@@ -152,10 +167,14 @@ class TokenServiceClient:
         try:
             body = wire.ErrorBody.model_validate_json(content)
         except ValidationError:
+            # Whatever is in between may answer 4xx for a service that is gone.
             return ServiceUnavailable(f"{url} answered {status}: {content[:200]!r}")
         if body.refusal is not None:
             return Refused(body.refusal, status)
-        return ServiceUnavailable(f"{url} answered {status} {body.code}: {body.message}")
+        return ServiceUnavailable(
+            f"{url} answered {status} {body.code}: {body.message}",
+            answered=status < HTTPStatus.INTERNAL_SERVER_ERROR,
+        )
 
     def _open_session(self) -> aiohttp.ClientSession:
         # Made on first use: a session belongs to the running loop, which may not exist yet when

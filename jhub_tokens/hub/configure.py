@@ -55,6 +55,7 @@ def configure(
     token: str | None = None,
     service_environment: dict[str, str] | None = None,
     hub_name: str = "hub",
+    break_glass_hours: float = 8,
 ) -> None:
     """Wire the token service, its roles and scopes, the gate and the pages into a hub.
 
@@ -73,7 +74,8 @@ def configure(
         service says what is wrong, and ``jhub-tokens check FILE`` names line and remedy.
     state_dir
         A directory for the service's token and, by default, the database; made if missing,
-        readable to the hub's user only.
+        readable to the hub's user only. Where the service is not managed it keeps what
+        ``jhub-tokens break-glass`` needs, and should outlive the hub.
     database_url
         SQLAlchemy URL of the books; by default an SQLite file in `state_dir`.
     service_name
@@ -90,6 +92,8 @@ def configure(
         More environment variables for a managed service, such as ``JHUB_TOKENS_LOG_FORMAT``.
     hub_name
         Tells hubs apart that share one token service.
+    break_glass_hours
+        How long an operator may let starts through at most while the service is away; 0: never.
 
     Raises
     ------
@@ -122,6 +126,8 @@ def configure(
                 "service was started with (JUPYTERHUB_API_TOKEN there)"
             )
         shared_token = _check_token(token)
+    longest_ms = _check_hours(break_glass_hours)
+    keeps = bool(longest_ms) and (managed or _can_keep(directory))
     service: dict[str, Any] = {
         "name": service_name,
         "url": url,
@@ -149,7 +155,12 @@ def configure(
         }
     runtime.install(
         runtime.Settings(
-            service_name=service_name, service_url=url, token=shared_token, hub_name=hub_name
+            service_name=service_name,
+            service_url=url,
+            token=shared_token,
+            hub_name=hub_name,
+            state_dir=directory if keeps else None,
+            break_glass_longest_ms=longest_ms,
         )
     )
     additions = _Additions(service)
@@ -161,6 +172,7 @@ def configure(
             lambda change: additions.to_app(change.owner),
             names=[*_EMPTY, "spawner_class", "authenticator_class"],
         )
+        runtime.current().glass.load()
         runtime.current().agent.ensure_started()
 
 
@@ -292,6 +304,24 @@ def _make_private(directory: Path) -> None:
             f"configure(): state_dir {directory} cannot be used ({error.strerror}); give a "
             "directory that the hub's user can write"
         ) from None
+
+
+def _can_keep(directory: Path) -> bool:
+    """Make the state directory of a hub that needs it for break-glass only."""
+    try:
+        _make_private(directory)
+    except ConfigurationError as error:
+        app_log.warning("Break-glass cannot be used on this hub: %s", error)
+        return False
+    return True
+
+
+def _check_hours(hours: float) -> int:
+    if not 0 <= hours <= 7 * 24:
+        raise ConfigurationError(
+            f"configure(): break_glass_hours is {hours!r}; give 0 to 168 hours, such as 8"
+        )
+    return round(hours * 3_600_000)
 
 
 def _kept_token(directory: Path) -> str:

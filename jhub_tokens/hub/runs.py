@@ -56,6 +56,7 @@ class Run:
     died_at: float | None = None  # first poll that found it gone
     stop_at: float | None = None  # stop then even if the service is away
     restored: bool = False  # started by an earlier hub process
+    through: str | None = None  # the key under which it was let through unasked, if it was
     stopping: bool = False  # Spawner.stop was called
     cancelled: bool = False
     state: dict[str, Any] = field(default_factory=dict)  # the base spawner's, while lingering

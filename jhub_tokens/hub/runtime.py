@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jupyterhub.app import JupyterHub
 
+from jhub_tokens.hub.acts import LONGEST_MS
 from jhub_tokens.hub.agent import Agent
 from jhub_tokens.hub.client import TokenServiceClient
+from jhub_tokens.hub.glass import BreakGlass
 
 __all__ = ["HubSide", "Settings", "current", "hub_app", "install"]
 
@@ -22,6 +25,8 @@ class Settings:
     service_url: str  # scheme, host and port, without the hub's base URL
     token: str
     hub_name: str = "hub"
+    state_dir: Path | None = None  # None: starts are never let through unasked
+    break_glass_longest_ms: int = LONGEST_MS
 
 
 def hub_app() -> Any | None:
@@ -36,7 +41,12 @@ class HubSide:
         self.settings = settings
         self.log = logging.getLogger("jhub_tokens.hub")
         self.client = TokenServiceClient(self.api_url, settings.token)
-        self.agent = Agent(self.client, hub_name=settings.hub_name, token=settings.token)
+        self.glass = BreakGlass(
+            settings.state_dir, settings.hub_name, settings.break_glass_longest_ms
+        )
+        self.agent = Agent(
+            self.client, glass=self.glass, hub_name=settings.hub_name, token=settings.token
+        )
 
     @property
     def service_path(self) -> str:

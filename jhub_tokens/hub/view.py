@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from tornado.log import app_log
@@ -36,6 +37,22 @@ class PageView:
     def service_name(self) -> str:
         """The name of the token service in the hub."""
         return runtime.current().settings.service_name
+
+    @property
+    def break_glass(self) -> dict[str, str] | None:
+        """What goes through unasked now, for a banner; known already, so error pages may ask."""
+        glass = runtime.current().glass
+        act = glass.act
+        if act is None:
+            return None
+        until = datetime.fromtimestamp(act.until_ms / 1000).astimezone()
+        charged = glass.catalogue is None or glass.catalogue.charged
+        return {
+            "until": until.strftime("%H:%M %Z"),
+            "actor": act.actor,
+            "reason": act.reason,
+            "charged": "yes" if charged else "",
+        }
 
     async def standing(self, user: Any) -> wire.Standing | None:
         """Return a hub user's standing, None if it cannot be had.

@@ -41,16 +41,24 @@ class Watch:
         Tells hubs apart that share one token service.
     found_gone
         Called with a run whose process a poll did not find, so that the hub hears of it.
+    is_untold
+        Tells whether the service does not know yet of a run that was let through; until then
+        snapshots do not show it.
     """
 
     def __init__(
-        self, app: Callable[[], Any], hub_name: str, found_gone: Callable[[Run], None]
+        self,
+        app: Callable[[], Any],
+        hub_name: str,
+        found_gone: Callable[[Run], None],
+        is_untold: Callable[[str | None], bool] = lambda key: False,
     ) -> None:
         self.runs: set[Run] = set()
         self.reports = Reports()
         self._app = app
         self._hub_name = hub_name
         self._found_gone = found_gone
+        self._is_untold = is_untold
         self._epoch = new_key()
         self._sequence = 0
         self._service_clock: tuple[int, float] | None = None  # its clock, and when that was
@@ -66,7 +74,7 @@ class Watch:
         runs += await self._found_running(breathe)
         servers: list[wire.ServerSeen] = []
         for run in runs:
-            if run.open:
+            if run.open and not self._is_untold(run.through):
                 servers.append(run.seen(time.monotonic()))
             await breathe()
         await asyncio.sleep(0)
@@ -78,12 +86,12 @@ class Watch:
             epoch=self._epoch,
             sequence=self._sequence,
             age_ms=round((now - taken) * 1000),
-            sent_at_ms=self._on_service_clock(now),
+            sent_at_ms=self.on_service_clock(now),
             servers=servers,
             **self.reports.fill(now),
         )
 
-    def _on_service_clock(self, instant: float) -> int | None:
+    def on_service_clock(self, instant: float) -> int | None:
         """Return a monotonic instant on the service's clock, as far as it is known."""
         if self._service_clock is None:
             return None
@@ -97,7 +105,9 @@ class Watch:
         work, a poll finds nothing, and some spawners then clear the token they are starting with.
         """
         if run.restored and run.phase == "starting" and run.spawner.ready:
-            run.phase, run.ready_at = "ready", time.monotonic()  # the hub has checked it
+            run.phase = "ready"  # the hub has checked it
+            if run.ready_at is None:
+                run.ready_at = time.monotonic()
         if run.phase != "ready" or run.spawner.pending:
             return
         try:

@@ -243,7 +243,10 @@ class _Taking:
         if start.ready_age_ms is not None:
             mark_ready(wallet, session_id, self._ago_ms(start.ready_age_ms), None)
         if start.ended_age_ms is not None:
-            end_session(wallet, session, self._ago_ms(start.ended_age_ms), start.reason)
+            ended_ms = self._ago_ms(start.ended_age_ms)
+            if start.reason == "lost":  # snapshots may have proven it alive since
+                ended_ms = max(ended_ms, session["alive_to_ms"] or 0)
+            end_session(wallet, session, ended_ms, start.reason)
 
     def _begin(self, wallet: OpenWallet, session_id: str, member_id: str, start: StartTold) -> None:
         """Open the session of a start that is told for the first time, as far as it has come."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from functools import cache
 from typing import Any
 
@@ -15,13 +16,19 @@ from jupyterhub.utils import maybe_future
 from traitlets import Dict, HasTraits, default
 from traitlets.utils.importstring import import_item
 
-from jhub_spawner.choice import choice_from_fields, choice_from_options, without_own_fields
+from jhub_spawner.choice import (
+    Choice,
+    choice_from_fields,
+    choice_from_options,
+    without_own_fields,
+)
 from jhub_spawner.refused import StartRefused, not_counted, unavailable
-from jhub_spawner.selector import closed_form, render_selector
+from jhub_spawner.selector import break_glass_form, closed_form, render_selector
 from jhub_tokens import wire
 from jhub_tokens.hub import runtime
 from jhub_tokens.hub.client import Refused, ServiceUnavailable
 from jhub_tokens.hub.identity import identity_of
+from jhub_tokens.hub.let_through import Wanted
 from jhub_tokens.hub.runs import Run, new_key
 
 __all__ = ["TokenGate", "gated"]
@@ -75,11 +82,23 @@ class TokenGate(HasTraits):
             form = render_selector(offers, chosen=spawner.user_options, console_url=hub.console_url)
         except (ServiceUnavailable, Refused) as error:
             spawner.log.error("No offers for %s: %s", spawner._log_name, error)
-            form = closed_form(unavailable())
+            form = await self._form_without_offers(error)
         own = ""
         if spawner.options_form and spawner.options_form is not _selector_only:
             own = await super().get_options_form() or ""  # type: ignore[misc]
         return form + own
+
+    async def _form_without_offers(self, error: ServiceUnavailable | Refused) -> str:
+        """Return what the start page shows when nobody can be asked."""
+        spawner: Any = self
+        glass = runtime.current().glass
+        if isinstance(error, ServiceUnavailable) and not error.answered and await glass.look():
+            profiles = glass.profiles()
+            if profiles and glass.catalogue is not None:
+                return break_glass_form(
+                    profiles, chosen=spawner.user_options, charged=glass.catalogue.charged
+                )
+        return closed_form(unavailable())
 
     def run_options_from_form(self, form_data: dict[str, Any]) -> Any:
         """Read the posted form into user options: the operator's own and the selector's."""
@@ -151,7 +170,7 @@ class TokenGate(HasTraits):
             max_run_ms=choice.max_run_ms,
         )
         try:
-            admission = await hub.client.admit(request)
+            admission = await self._ask(request)
         except Refused as error:
             hub.agent.refused(run)
             raise self._refuse(error.refusal) from None
@@ -159,12 +178,68 @@ class TokenGate(HasTraits):
             # It may have been admitted all the same: the tombstone frees what it holds.
             hub.agent.cancelled(run)
             spawner.log.error("Cannot ask for a start of %s: %s", spawner._log_name, error)
+            if not error.answered:
+                return await self._let_through(choice, run)
             raise self._refuse(unavailable()) from None
         except BaseException:  # cancelled on the pending page; CancelledError is no Exception
             hub.agent.cancelled(run)
             raise
         hub.agent.admitted(run, admission)
         return admission
+
+    async def _ask(self, request: wire.AdmitRequest) -> wire.Admission:
+        """Ask for an admission; twice before it goes through unasked: slow is not away."""
+        hub = runtime.current()
+        try:
+            return await hub.client.admit(request)
+        except ServiceUnavailable as error:
+            if error.answered or await hub.glass.look() is None:
+                raise
+            return await hub.client.admit(request)
+
+    async def _let_through(self, choice: Choice, asked: Run) -> wire.Admission:
+        """Let the start through if the operator's act allows it.
+
+        It is a start of its own: the one that was asked for may have been admitted, and has been
+        cancelled.
+
+        Raises
+        ------
+        StartRefused
+            If nothing is open, or not for this choice.
+        """
+        hub = runtime.current()
+        run = Run(
+            spawner=self,
+            member=asked.member,
+            server_name=asked.server_name,
+            start_key=new_key(),
+            phase="asking",
+        )
+        assert run.start_key is not None
+        wanted = Wanted(
+            choice.profile, choice.image, choice.gpu_model, choice.payer, choice.max_run_ms
+        )
+        admission = await hub.glass.let_through(wanted, run.member, run.server_name, run.start_key)
+        if admission is None:
+            raise self._refuse(unavailable())
+        if isinstance(admission, wire.Refusal):
+            raise self._refuse(admission)
+        self.token_run = run
+        hub.agent.begun(run)
+        hub.agent.let_through(run, admission)
+        return admission
+
+    async def progress(self) -> AsyncIterator[Any]:
+        """Say at first that the start is metered later, if it went through unasked."""
+        if self.token_run is not None and self.token_run.through is not None:
+            yield {
+                "progress": 5,
+                "message": "Your balance cannot be checked right now: what this server uses is "
+                "settled afterwards.",
+            }
+        async for event in super().progress():  # type: ignore[misc]
+            yield event
 
     def _refuse(self, refusal: wire.Refusal) -> StartRefused:
         not_counted(self)

@@ -7,7 +7,7 @@ Everything in it is escaped, since titles and names come from a catalogue that o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from jinja2 import Template as JinjaTemplate
 from jhub_spawner.refused import refusal_text
 from jhub_tokens import wire
 
-__all__ = ["closed_form", "render_selector"]
+__all__ = ["break_glass_form", "closed_form", "render_selector"]
 
 
 #: What the selector offers; an API call may name any time.
@@ -39,7 +39,7 @@ def _template(name: str) -> JinjaTemplate:
 
 # Compiled now, while the configuration is read: at the first look it would hold the hub's event
 # loop for some 30 ms.
-for _name in ("selector.html", "closed.html"):
+for _name in ("selector.html", "closed.html", "break_glass.html"):
     _template(_name)
 
 
@@ -82,3 +82,18 @@ def _hours(offer: wire.Offer) -> list[int]:
 def closed_form(refusal: wire.Refusal) -> str:
     """Return what the start page shows while nothing can be chosen, as HTML."""
     return _template("closed.html").render(refusal=refusal)
+
+
+def break_glass_form(
+    profiles: Sequence[wire.KnownProfile], *, chosen: Mapping[str, Any], charged: bool
+) -> str:
+    """Return what can be started while balances cannot be checked, as HTML."""
+    names = [profile.profile for profile in profiles]
+    profile = chosen.get("profile")
+    return _template("break_glass.html").render(
+        profiles=profiles,
+        profile=profile if profile in names else names[0],
+        image=chosen.get("image"),
+        gpu_model=chosen.get("gpu_model"),
+        charged=charged,
+    )
