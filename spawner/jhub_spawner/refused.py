@@ -47,7 +47,8 @@ def unavailable() -> wire.Refusal:
         code="unavailable",
         message="Your balance cannot be checked right now, so no server can be started. Running "
         "servers go on, and nothing is charged for this attempt.",
-        remedy="Try again in a minute. If it stays like this, tell the operator of this hub.",
+        remedy="Try again in a minute. If it stays like this, tell the operator of this hub, who "
+        "can let servers start for a while.",
     )
 
 

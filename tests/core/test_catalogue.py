@@ -166,6 +166,7 @@ def test_merge_keys_and_aliases_work():
         ("grace: 2m", "warn_before: [2m, 0s]", "c.yaml:7: policy.warn_before[1]: 0s is no warning"),
         ("grace: 2m", "warn_used_percent: [0]", "c.yaml:7: policy.warn_used_percent[0]: 0 is out of range"),
         ("grace: 2m", "overrun: wave", "c.yaml:7: policy.overrun: 'wave' is not known here. Did you mean 'waive'?"),
+        ("grace: 2m", "break_glass: wave", "c.yaml:7: policy.break_glass: 'wave' is not known here. Did you mean 'waive'?"),
         ("tokens: 50\n", "tokens: -3\n", "c.yaml:11: plans.basic.tokens: -3 is negative"),
         ("tokens: 50\n", "tokens: 1,5\n", "c.yaml:11: plans.basic.tokens: '1,5' is not an amount of tokens"),
         ("tokens: 50\n", "tokens: 0.0001\n", "c.yaml:11: plans.basic.tokens: "),
