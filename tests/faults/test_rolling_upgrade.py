@@ -187,7 +187,8 @@ def test_the_guards_stand_after_an_upgrade(old):
     changes = ["UPDATE {0} SET {1} = {1}", "DELETE FROM {0}"]
     if not old.store.is_sqlite:
         changes.append("TRUNCATE {0} CASCADE")
-    for table in migrate.GUARDED_TABLES:
+    # The others have no rows yet; tests/ledger/test_break_glass.py changes them when they have.
+    for table in ("entries", "transactions", "seals", "seal_heads"):
         column = schema.metadata.tables[table].columns.keys()[0]
         for change in changes:
             with (
