@@ -6,6 +6,7 @@ carry no key: who asks again, asks anew.
 
 from jhub_tokens.ledger import LedgerError
 from tests.faults.operations import HOUR_MS, giving, operation, running
+from tests.ledger import test_break_glass as glass
 from tests.ledger.test_outbox import Outcome
 from tests.ledger.test_payments import Refunded as PaymentRefunded
 from tests.ledger.test_payments import event, fee, order, paid
@@ -138,6 +139,19 @@ def freeze_overdue(world):
     world.clock.advance_ms(8 * DAY_MS)
     world.hub.tell()
     return lambda ledger: ledger.payments.freeze_overdue()
+
+
+# --- break-glass ------------------------------------------------------------------------------
+
+
+@operation("break_glass.take", "runs-and-has-run")
+def take_through(world):
+    outage = glass.Outage(world)
+    for name, key, end in (("lara", "through-1", True), ("rolf", "through-2", False)):
+        _, identity = world.join(name)
+        glass.run(outage, identity, 30, key=key, end=end)
+    told = outage.report()
+    return lambda ledger: ledger.break_glass.take(told)
 
 
 # --- seals ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from jhub_tokens.ledger import DatabaseProblem, Ledger
+from jhub_tokens.ledger.break_glass import BreakGlassBooks
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.outbox import Outbox
 from jhub_tokens.ledger.payments import PaymentBooks
@@ -20,6 +21,7 @@ from tests.faults.worlds import new_worlds, one_world  # noqa: F401  (fixtures)
 #: The parts of the ledger that have operations of their own.
 PARTS = {
     "": Ledger,
+    "break_glass.": BreakGlassBooks,
     "member_settings.": MemberSettingsBooks,
     "outbox.": Outbox,
     "payments.": PaymentBooks,
@@ -29,6 +31,8 @@ PARTS = {
 #: Public methods that write nothing; each is run below and its statements looked at.
 READS = {
     "audit": lambda ledger, member: ledger.audit(),
+    "break_glass.acts": lambda ledger, member: ledger.break_glass.acts(),
+    "break_glass.frozen": lambda ledger, member: ledger.break_glass.frozen(),
     "member": lambda ledger, member: ledger.member(member.member_id),
     "member_by_name": lambda ledger, member: ledger.member_by_name(member.name),
     "member_settings.of": lambda ledger, member: ledger.member_settings.of(member.member_id),
