@@ -16,7 +16,17 @@ from functools import lru_cache
 from typing import Literal, assert_never
 from zoneinfo import ZoneInfo
 
-__all__ = ["PeriodKind", "day_start_ms", "period", "period_at", "week_start_ms"]
+__all__ = [
+    "PeriodKind",
+    "day_start_ms",
+    "month_of",
+    "month_span",
+    "months_between",
+    "next_month",
+    "period",
+    "period_at",
+    "week_start_ms",
+]
 
 PeriodKind = Literal["anchored", "calendar"]
 
@@ -94,6 +104,49 @@ def week_start_ms(at_ms: int, zone: str, weeks: int = 0) -> int:
     """
     weekday = _wall(at_ms, ZoneInfo(zone)).weekday()
     return day_start_ms(at_ms, zone, 7 * weeks - weekday)
+
+
+def month_of(at_ms: int, zone: str) -> str:
+    """Return the calendar month of an instant, such as ``2026-11``.
+
+    Raises
+    ------
+    zoneinfo.ZoneInfoNotFoundError
+        If there is no such zone.
+    """
+    wall = _wall(at_ms, ZoneInfo(zone))
+    return f"{wall.year:04}-{wall.month:02}"
+
+
+@lru_cache(maxsize=4096)
+def month_span(month: str, zone: str) -> tuple[int, int]:
+    """Return the first instant of a calendar month such as ``2026-11``, and of the next one.
+
+    Raises
+    ------
+    ValueError
+        If there is no such month.
+    """
+    tz = ZoneInfo(zone)
+    start = datetime.strptime(month, "%Y-%m")
+    return _first_instant_ms(start, tz), _first_instant_ms(_add_months(start, 1), tz)
+
+
+def next_month(month: str) -> str:
+    """Return the month after ``2026-11``: ``2026-12``."""
+    return _add_months(datetime.strptime(month, "%Y-%m"), 1).strftime("%Y-%m")
+
+
+def months_between(from_ms: int, to_ms: int, zone: str) -> list[int]:
+    """Return the first instants of the months that begin within (`from_ms`, `to_ms`)."""
+    found: list[int] = []
+    if to_ms - from_ms < 1:
+        return found
+    _, end_ms = month_span(month_of(from_ms, zone), zone)
+    while end_ms < to_ms:
+        found.append(end_ms)
+        _, end_ms = month_span(month_of(end_ms, zone), zone)
+    return found
 
 
 @lru_cache(maxsize=16_384)

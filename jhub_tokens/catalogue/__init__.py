@@ -9,6 +9,7 @@ from __future__ import annotations
 from jhub_tokens.catalogue.models import (
     AssignRule,
     Catalogue,
+    CostCentre,
     ImageVersion,
     Plan,
     Policy,
@@ -32,6 +33,7 @@ __all__ = [
     "Catalogue",
     "CatalogueError",
     "CheckReport",
+    "CostCentre",
     "ImageVersion",
     "Plan",
     "Policy",

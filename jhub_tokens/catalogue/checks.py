@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from jhub_tokens.catalogue.models import Catalogue
@@ -21,7 +21,8 @@ def check_references(tree: Tree) -> None:
     plan's unknown profile.
     """
     top = _mapping(tree.data)
-    known = {kind: list(_mapping(top.get(kind))) for kind in ("plans", "profiles", "images")}
+    kinds = ("plans", "profiles", "images", "cost_centres")
+    known = {kind: list(_mapping(top.get(kind))) for kind in kinds}
 
     def refer(path: Path, name: Any, kind: str) -> None:
         if (
@@ -30,12 +31,13 @@ def check_references(tree: Tree) -> None:
             or not isinstance(top.get(kind, {}), dict)
         ):
             return
-        singular = kind.removesuffix("s")
+        plural = kind.replace("_", " ")
+        singular = plural.removesuffix("s")
         meant = nearest(name, known[kind])
         if meant:
             remedy = f"Did you mean '{meant}'?"
         elif known[kind]:
-            remedy = f"The {kind} are {', '.join(known[kind][:12])}"
+            remedy = f"The {plural} are {', '.join(known[kind][:12])}"
         else:
             remedy = f"Add it under {kind}"
         tree.report(path, f"there is no {singular} '{name[:60]}'", remedy)
@@ -44,6 +46,7 @@ def check_references(tree: Tree) -> None:
     refer(("adopt_profile",), top.get("adopt_profile"), "profiles")
     for name, plan in _mapping(top.get("plans")).items():
         _refer_each(("plans", name, "profiles"), _mapping(plan).get("profiles"), "profiles", refer)
+        refer(("plans", name, "cost_centre"), _mapping(plan).get("cost_centre"), "cost_centres")
     for name, profile in _mapping(top.get("profiles")).items():
         _refer_each(("profiles", name, "images"), _mapping(profile).get("images"), "images", refer)
     for tag, image in _mapping(top.get("images")).items():
@@ -52,6 +55,7 @@ def check_references(tree: Tree) -> None:
         refer(("assign", index, "plan"), _mapping(rule).get("plan"), "plans")
     for name, team in _mapping(top.get("teams")).items():
         refer(("teams", name, "plan"), _mapping(team).get("plan"), "plans")
+        refer(("teams", name, "cost_centre"), _mapping(team).get("cost_centre"), "cost_centres")
 
 
 def _refer_each(path: Path, names: Any, kind: str, refer: Callable[[Path, Any, str], None]) -> None:
@@ -159,6 +163,7 @@ def find_warnings(catalogue: Catalogue, tree: Tree) -> list[Problem]:
             *_profile_warnings(catalogue),
             *_image_warnings(catalogue),
             *_assign_warnings(catalogue),
+            *_cost_centre_warnings(catalogue),
         )
     ]
 
@@ -218,14 +223,45 @@ def _image_warnings(catalogue: Catalogue) -> _Found:
 
 
 def _assign_warnings(catalogue: Catalogue) -> _Found:
+    for index, kind, position, name, first in _named_again(
+        (rule.members, rule.groups) for rule in catalogue.assign
+    ):
+        yield (
+            ("assign", index, kind, position),
+            f"'{name[:60]}' is already in rule assign[{first}], which wins",
+            "Remove one of the two",
+        )
+
+
+def _cost_centre_warnings(catalogue: Catalogue) -> _Found:
+    centres = list(catalogue.cost_centres.values())
+    for index, kind, position, name, first in _named_again(
+        (centre.members, centre.groups) for centre in centres
+    ):
+        yield (
+            ("cost_centres", centres[index].name, kind, position),
+            f"'{name[:60]}' is already in the cost centre '{centres[first].name}', which wins",
+            "Remove one of the two",
+        )
+    borne = {plan.cost_centre for plan in catalogue.plans.values()}
+    borne |= {team.cost_centre for team in catalogue.teams.values()}
+    for centre in centres:
+        if not centre.members and not centre.groups and centre.name not in borne:
+            yield (
+                ("cost_centres", centre.name),
+                "nothing is booked to this cost centre",
+                "Name members: or groups:, or name it as cost_centre: of a plan or a team",
+            )
+
+
+def _named_again(
+    rules: Iterable[tuple[Sequence[str], Sequence[str]]],
+) -> Iterator[tuple[int, str, int, str, int]]:
+    """Find members and groups that an earlier rule names too: rule, kind, place, name, earlier."""
     seen: dict[tuple[str, str], int] = {}
-    for index, rule in enumerate(catalogue.assign):
-        for kind, names in (("members", rule.members), ("groups", rule.groups)):
+    for index, (members, groups) in enumerate(rules):
+        for kind, names in (("members", members), ("groups", groups)):
             for position, name in enumerate(names):
                 first = seen.setdefault((kind, name), index)
                 if first != index:
-                    yield (
-                        ("assign", index, kind, position),
-                        f"'{name[:60]}' is already in rule assign[{first}], which wins",
-                        "Remove one of the two",
-                    )
+                    yield index, kind, position, name, first

@@ -17,6 +17,7 @@ __all__ = [
     "AssignRule",
     "BreakGlass",
     "Catalogue",
+    "CostCentre",
     "ImageVersion",
     "Lifecycle",
     "Overrun",
@@ -101,6 +102,7 @@ class Plan(_Value):
     max_gpus: int | None = None
     spend_per_day_mtok: int | None = None
     spend_per_week_mtok: int | None = None
+    cost_centre: str | None = None  # who bears it, where neither team nor member says otherwise
 
 
 class Profile(_Value):
@@ -167,6 +169,20 @@ class Team(_Value):
     plan: str
     member_cap_mtok: int | None = None  # what each member may spend of it in a period
     owners: tuple[str, ...] = ()
+    cost_centre: str | None = None
+
+
+class CostCentre(_Value):
+    """Who bears what some members consume, for reports."""
+
+    name: str
+    title: str
+    members: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def is_of(self, name: str, groups: Collection[str]) -> bool:
+        """Tell whether the member `name`, who is in `groups`, belongs to this cost centre."""
+        return name in self.members or any(group in groups for group in self.groups)
 
 
 class Catalogue(_Value):
@@ -186,6 +202,14 @@ class Catalogue(_Value):
     images: dict[str, ImageVersion] = {}
     assign: tuple[AssignRule, ...] = ()
     teams: dict[str, Team] = {}
+    cost_centres: dict[str, CostCentre] = {}
+
+    def cost_centre_of(self, name: str, groups: Collection[str] = ()) -> str | None:
+        """Return the cost centre that names a member: the first in the file's order, if any."""
+        for centre in self.cost_centres.values():
+            if centre.is_of(name, groups):
+                return centre.name
+        return None
 
     def teams_of(self, groups: Collection[str]) -> list[Team]:
         """Return the teams of somebody who is in `groups`, in the file's order."""

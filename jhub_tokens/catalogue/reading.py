@@ -18,6 +18,7 @@ from jhub_tokens.catalogue.problems import CatalogueError, Problem
 from jhub_tokens.catalogue.schema import (
     AssignEntry,
     CatalogueFile,
+    CostCentreEntry,
     ImageEntry,
     PlanEntry,
     PolicyEntry,
@@ -60,6 +61,7 @@ _ENTRIES: dict[str, type[BaseModel]] = {
     "images": ImageEntry,
     "assign": AssignEntry,
     "teams": TeamEntry,
+    "cost_centres": CostCentreEntry,
     "top_ups": TopUpEntry,
 }
 

@@ -12,6 +12,7 @@ from jhub_tokens.catalogue.models import (
     AssignRule,
     BreakGlass,
     Catalogue,
+    CostCentre,
     ImageVersion,
     Lifecycle,
     Overrun,
@@ -45,6 +46,7 @@ from jhub_tokens.catalogue.values import (
 __all__ = [
     "AssignEntry",
     "CatalogueFile",
+    "CostCentreEntry",
     "ImageEntry",
     "PlanEntry",
     "PolicyEntry",
@@ -164,6 +166,7 @@ class PlanEntry(_Entry):
     max_gpus: PlanGpus | None = None
     spend_per_day: Tokens | None = None
     spend_per_week: Tokens | None = None
+    cost_centre: Name | None = None
 
     def to_plan(self, name: str) -> Plan:
         """Return the plan called `name`."""
@@ -183,6 +186,7 @@ class PlanEntry(_Entry):
             max_gpus=self.max_gpus,
             spend_per_day_mtok=self.spend_per_day,
             spend_per_week_mtok=self.spend_per_week,
+            cost_centre=self.cost_centre,
         )
 
 
@@ -260,6 +264,7 @@ class TeamEntry(_Entry):
     plan: Name
     member_cap: Tokens | None = None
     owners: list[Text] = []
+    cost_centre: Name | None = None
 
     def to_team(self, name: str) -> Team:
         """Return the team called `name`."""
@@ -270,6 +275,24 @@ class TeamEntry(_Entry):
             plan=self.plan,
             member_cap_mtok=self.member_cap,
             owners=tuple(self.owners),
+            cost_centre=self.cost_centre,
+        )
+
+
+class CostCentreEntry(_Entry):
+    """The keys of one cost centre."""
+
+    title: Text = ""
+    members: list[Text] = []
+    groups: list[Text] = []
+
+    def to_cost_centre(self, name: str) -> CostCentre:
+        """Return the cost centre called `name`."""
+        return CostCentre(
+            name=name,
+            title=self.title or name,
+            members=tuple(self.members),
+            groups=tuple(self.groups),
         )
 
 
@@ -290,6 +313,7 @@ class CatalogueFile(_Entry):
     images: Annotated[dict[Name, ImageEntry], Field(max_length=1000)] = {}
     assign: Annotated[list[AssignEntry], Field(max_length=1000)] = []
     teams: Annotated[dict[Name, TeamEntry], Field(max_length=10_000)] = {}
+    cost_centres: Annotated[dict[Name, CostCentreEntry], Field(max_length=1000)] = {}
 
     def to_catalogue(self) -> Catalogue:
         """Return the catalogue that this file describes."""
@@ -311,4 +335,7 @@ class CatalogueFile(_Entry):
                 for rule in self.assign
             ),
             teams={name: entry.to_team(name) for name, entry in self.teams.items()},
+            cost_centres={
+                name: entry.to_cost_centre(name) for name, entry in self.cost_centres.items()
+            },
         )

@@ -8,6 +8,7 @@ import unicodedata
 from jhub_tokens.commands import CommandError
 from jhub_tokens.commands.books import add_arguments as add_book_arguments
 from jhub_tokens.commands.books import find_member, open_books, print_json
+from jhub_tokens.commands.finance import INSTANT_HELP, instant_of
 from jhub_tokens.service import views
 from jhub_tokens.service.errors import Problem
 from jhub_tokens.service.members import period_of
@@ -26,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DAY",
         help="the day on which the period began, such as 2027-03-15; default: the current one",
     )
+    parser.add_argument("--as-of", metavar="INSTANT", help=f"up to a past instant: {INSTANT_HELP}")
+    parser.add_argument(
+        "--basis",
+        choices=("effective", "booked"),
+        default="effective",
+        help="with --as-of: what is true of it as far as is known now, or what was booked by then",
+    )
     add_book_arguments(parser)
 
 
@@ -33,12 +41,19 @@ def run(args: argparse.Namespace) -> int:
     """Show the statement."""
     with open_books(args) as books:
         member = find_member(books.ledger, args.name)
+        if args.as_of is not None:
+            at_ms = instant_of(args.as_of, books)
+            view = books.ledger.statement_as_of(member.member_id, at_ms, args.basis)
+            return _show(args, views.statement(view, books.catalogue, args.basis))
         try:
             from_ms, to_ms = period_of(books.ledger, books.catalogue, member.member_id, args.period)
         except Problem as problem:
             raise CommandError(f"--period: {problem.message} {problem.remedy}".strip()) from None
         view = books.ledger.statement(member.member_id, from_ms, to_ms)
-        statement = views.statement(view, books.catalogue)
+        return _show(args, views.statement(view, books.catalogue))
+
+
+def _show(args: argparse.Namespace, statement: Statement) -> int:
     if args.json:
         print_json(statement.model_dump())
     else:

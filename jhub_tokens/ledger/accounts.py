@@ -24,6 +24,7 @@ def open_account(
     *,
     member_id: str | None = None,
     team_id: str | None = None,
+    cost_centre: str | None = None,
 ) -> None:
     """Subscribe a member or a team to `plan`, from the beginning of this day on."""
     owner: dict[str, Any] = {"member_id": member_id, "team_id": team_id}
@@ -36,6 +37,7 @@ def open_account(
         "terms": plan.model_dump(mode="json"),
         "anchor_ms": anchor_ms,
         "zone": catalogue.zone,
+        "cost_centre": cost_centre,
     }
     connection.execute(insert(schema.subscriptions), subscription)
     wallet = {

@@ -28,6 +28,8 @@ from jhub_tokens.ledger.audit import Finding, audit
 from jhub_tokens.ledger.batches import Changed, change_wallets
 from jhub_tokens.ledger.break_glass import BreakGlassBooks
 from jhub_tokens.ledger.exported_seals import ExportedSeals
+from jhub_tokens.ledger.finance import FinanceBooks
+from jhub_tokens.ledger.finance_records import Basis
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.money_records import RefundBooked
 from jhub_tokens.ledger.outbox import Outbox, notice_record
@@ -111,6 +113,8 @@ class Ledger:
         self.break_glass = BreakGlassBooks(runner)
         #: Vouchers: made in batches, redeemed by members.
         self.vouchers = VoucherBooks(runner)
+        #: Finance: reports, closed months, exports, erasure.
+        self.finance = FinanceBooks(runner)
         #: Payments: invoices, what providers tell of them, fees past due.
         self.payments = PaymentBooks(runner)
 
@@ -409,6 +413,22 @@ class Ledger:
         """Return the statement of [`from_ms`, `to_ms`): opening plus lines is closing."""
         return self._read(statements.statement, member_id, from_ms, to_ms)
 
+    def statement_as_of(
+        self, member_id: str, at_ms: int, basis: Basis = "effective"
+    ) -> StatementView:
+        """Return the statement of the period that holds a past instant, up to that instant.
+
+        *effective*: what is true of that instant as far as is known now, projected where it is
+        not booked yet. *booked*: what the books held at that instant, and nothing that was
+        learned later.
+
+        Raises
+        ------
+        LedgerError
+            ``unknown_member`` or ``future_instant``.
+        """
+        return self._read(statements.statement_as_of, member_id, at_ms, basis)
+
     def periods(self, member_id: str) -> tuple[tuple[int, int], ...]:
         """Return start and end of the member's periods so far, newest first."""
         return self._read(statements.periods, member_id)
@@ -450,6 +470,10 @@ class Ledger:
         )
         with self._translated(), self._store.write() as connection:
             connection.execute(seen.values(seen_ms=self._clock.now_ms()))
+
+    def now_ms(self) -> int:
+        """Return what time it is by the books' clock."""
+        return self._clock.now_ms()
 
     def totals(self) -> dict[str, int]:
         """Return counts and the system's totals in grains, as booked."""

@@ -14,6 +14,7 @@ from jhub_tokens.ledger.deadlines import notify
 from jhub_tokens.ledger.loading import load_wallet
 from jhub_tokens.ledger.records import GrantBooked, LedgerError
 from jhub_tokens.ledger.repeats import Repeat
+from jhub_tokens.ledger.subscriptions import ERASED_PLAN
 from jhub_tokens.ledger.wallet import OpenWallet
 from jhub_tokens.units import GRAINS_MAX, GRAINS_PER_MILLITOKEN, format_tokens
 
@@ -98,8 +99,12 @@ def check_room(wallet: OpenWallet, amount: int) -> None:
     Raises
     ------
     LedgerError
-        If `amount` grains more would not fit (code ``too_much``).
+        If `amount` grains more would not fit (code ``too_much``), or if the member was erased
+        (``erased``).
     """
+    if wallet.subscription["plan"] == ERASED_PLAN:
+        message = "This member's data were erased: nothing is credited to them any more."
+        raise LedgerError("erased", message, "member_id")
     coming = max((r.allotment + r.rollover_cap for r in wallet.renewals), default=0)
     if wallet.projected().balance() + amount + coming > GRAINS_MAX:
         message = "The wallet would hold more than 2,500,000,000 tokens."

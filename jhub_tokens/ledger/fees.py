@@ -18,6 +18,7 @@ from jhub_tokens.ledger.closing import close_wallet
 from jhub_tokens.ledger.deadlines import notify
 from jhub_tokens.ledger.loading import load_wallet
 from jhub_tokens.ledger.membership import set_frozen
+from jhub_tokens.ledger.money_moves import book_fee
 from jhub_tokens.ledger.payment_records import FeeAccount, FeeTold, PaymentEvent
 from jhub_tokens.ledger.plans import cancel_plan, change_plan
 from jhub_tokens.ledger.records import LedgerError
@@ -135,13 +136,16 @@ def _earliest(connection: Connection, table: Any, mine: Any, column: str, at_ms:
 
 def _settle(connection: Connection, catalogue: Catalogue, now_ms: int, row: Any) -> None:
     bills = connection.execute(
-        select(_b.c.failed_ms, _b.c.paid_ms).where(
+        select(_b.c.bill_ref, _b.c.failed_ms, _b.c.paid_ms).where(
             _b.c.provider == row["provider"], _b.c.subscription_ref == row["subscription_ref"]
         )
     ).all()
     paid = [bill.paid_ms for bill in bills if bill.paid_ms is not None]
     missing = [bill.failed_ms for bill in bills if bill.failed_ms and bill.paid_ms is None]
     past_due_ms = min(missing, default=None)
+    for bill in bills:
+        if bill.paid_ms is not None:
+            book_fee(connection, catalogue, now_ms, row, bill.bill_ref, bill.paid_ms)
     # First of all, since it locks the wallets of teams as well, in the order of everybody.
     if past_due_ms is None and row["frozen_ms"] is not None:
         if row["thaws"]:

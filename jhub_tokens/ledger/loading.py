@@ -16,7 +16,7 @@ from jhub_tokens.catalogue import Catalogue, Plan, Team
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.ledger.rows import Row, Terms
-from jhub_tokens.ledger.subscriptions import coming_plan, due_renewals, held_plan
+from jhub_tokens.ledger.subscriptions import coming_plan, due_renewals, held_plan, own_plan
 from jhub_tokens.ledger.wallet import OpenWallet
 from jhub_tokens.periods import week_start_ms
 from jhub_tokens.units import GRAINS_PER_MILLITOKEN
@@ -187,6 +187,7 @@ def _load(
             item.terms,
             past[item.wallet_id],
             ahead[item.wallet_id],
+            item.own,
         )
         for item in loaded
     ]
@@ -222,7 +223,9 @@ class _Loaded:
             (row["member_id"],) if team_id is None else teams.owners(team_id),
             None if team_id is None else teams.cap_grains(team_id),
             {} if team_id is None else teams.caps[team_id],
+            subscription["cost_centre"] if team_id is None else teams.cost_centre(team_id),
         )
+        self.own = own_plan(subscription, catalogue)
 
     def counts_since_ms(self, now_ms: int) -> int | None:
         """Return since when past sessions count for a limit, None if there is no limit."""
@@ -267,6 +270,12 @@ class _Teams:
         """Return the plan that the catalogue gives a team, from the next period on."""
         for team in self._known([team_id]):
             return self._catalogue.plans[team.plan]
+        return None
+
+    def cost_centre(self, team_id: str) -> str | None:
+        """Return who bears a team's wallet by the catalogue, None: whoever bears its plan."""
+        for team in self._known([team_id]):
+            return team.cost_centre
         return None
 
     def cap_grains(self, team_id: str) -> int | None:

@@ -37,6 +37,7 @@ _MEMBER_COLUMNS = (
     schema.subscriptions.c.plan,
     schema.subscriptions.c.next_plan,
     schema.subscriptions.c.pinned,
+    schema.subscriptions.c.cost_centre,
     schema.wallets.c.wallet_id,
 )
 _MEMBERS = schema.members.join(
@@ -105,6 +106,7 @@ def _is_news(
         row["name"] != identity.name
         or not row["holds_name"]
         or _plan_by_rule(catalogue, row, identity) is not None
+        or row["cost_centre"] != catalogue.cost_centre_of(identity.name, identity.groups)
         or joined != {team.name for team in catalogue.teams_of(identity.groups)}
     )
 
@@ -141,6 +143,7 @@ def ensure_member(
             .where(members.c.member_id == member_id)
             .values(name=identity.name, holds_name=True)
         )
+    _follow_cost_centre(connection, catalogue, row, identity)
     wanted = _plan_by_rule(catalogue, row, identity)
     if wanted is not None:
         change_by_rule(connection, catalogue, now_ms, member_id, wanted)
@@ -148,6 +151,18 @@ def ensure_member(
     row = find_member(connection, *_by_identity(identity))
     assert row is not None
     return member_record(row)
+
+
+def _follow_cost_centre(
+    connection: Connection, catalogue: Catalogue, row: RowMapping, identity: Identity
+) -> None:
+    """Note who bears what is booked from now on; what was booked stays where it is."""
+    centre = catalogue.cost_centre_of(identity.name, identity.groups)
+    if row["cost_centre"] != centre:
+        owned = update(schema.subscriptions).where(
+            schema.subscriptions.c.member_id == row["member_id"]
+        )
+        connection.execute(owned.values(cost_centre=centre))
 
 
 def _wait_turn(connection: Connection, identity: Identity) -> None:
@@ -176,7 +191,8 @@ def _create(connection: Connection, catalogue: Catalogue, now_ms: int, identity:
     }
     connection.execute(insert(schema.members), member)
     plan = catalogue.plan_for(identity.name, identity.groups)
-    open_account(connection, catalogue, now_ms, plan, member_id=member_id)
+    centre = catalogue.cost_centre_of(identity.name, identity.groups)
+    open_account(connection, catalogue, now_ms, plan, member_id=member_id, cost_centre=centre)
 
 
 def current_plan(connection: Connection, catalogue: Catalogue, now_ms: int, member_id: str) -> Plan:

@@ -11,11 +11,21 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from jhub_tokens.ledger.posting import POSTING_TRIGGERS
 from jhub_tokens.ledger.store import DatabaseProblem, Store, unbound
 
-__all__ = ["GUARDED_TABLES", "install_guards", "upgrade"]
+__all__ = ["FINANCE_TABLES", "GUARDED_TABLES", "install_guards", "upgrade"]
 
 _BOOKS = ("entries", "transactions")
+#: Those of finance.
+FINANCE_TABLES = (
+    "closed_figures",
+    "closed_months",
+    "closed_reports",
+    "erasures",
+    "late_postings",
+    "money_moves",
+)
 #: Tables that are only ever appended to.
 GUARDED_TABLES = (
     *_BOOKS,
@@ -24,6 +34,7 @@ GUARDED_TABLES = (
     "break_glass_acts",
     "break_glass_ends",
     "break_glass_starts",
+    *FINANCE_TABLES,
 )
 _OPERATIONS = ("UPDATE", "DELETE")
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -114,6 +125,7 @@ def _check_guards(connection: Connection, is_sqlite: bool) -> None:
         operations = (*_OPERATIONS, "TRUNCATE")
     present = set(connection.execute(text(query)).scalars())
     expected = {_guard_name(table, op) for table in GUARDED_TABLES for op in operations}
+    expected |= set(POSTING_TRIGGERS)
     missing = sorted(expected - present)
     if missing:
         raise DatabaseProblem(

@@ -20,6 +20,7 @@ from jhub_tokens.ledger.credits import check_room
 from jhub_tokens.ledger.deadlines import notify
 from jhub_tokens.ledger.fees import fee_accounts, freeze_next, has_overdue, take_fee
 from jhub_tokens.ledger.loading import load_wallet
+from jhub_tokens.ledger.money_moves import book_moves_back, book_top_up
 from jhub_tokens.ledger.payment_records import (
     Disputed,
     FeeAccount,
@@ -187,6 +188,7 @@ def _mark_paid(
     if row["provider"] != "manual":
         message = f"Invoices of {row['provider']} are marked as paid by {row['provider']} alone."
         raise LedgerError("not_manual", message, "invoice_id")
+    _refuse_void(row)
     if row["paid_ms"] is None:
         _pay(connection, catalogue, now_ms, row, paid_ms=now_ms, paid_by=actor, payment_ref=None)
         amount = int(row["amount_grains"])
@@ -267,10 +269,10 @@ def _take_fact(
             _take_paid(connection, catalogue, now_ms, event, fact)
         case Refunded():
             _remember_refund(connection, event.provider, fact)
-            _settle(connection, catalogue, now_ms, event.provider, fact.payment_ref)
+            _settle(connection, catalogue, now_ms, event, fact.payment_ref)
         case Disputed():
             _remember_dispute(connection, event.provider, fact)
-            _settle(connection, catalogue, now_ms, event.provider, fact.payment_ref)
+            _settle(connection, catalogue, now_ms, event, fact.payment_ref)
         case FeeTold():
             take_fee(connection, catalogue, now_ms, event, fact)
 
@@ -283,6 +285,7 @@ def _take_paid(
     if found is None:
         return  # the provider's account is used for other things too
     row = dict(found)
+    _refuse_void(row)
     if fact.currency != row["currency"] or fact.paid_minor < row["price_minor"]:
         raise LedgerError(
             "payment_mismatch",
@@ -299,10 +302,20 @@ def _take_paid(
             paid_by=event.provider,
             payment_ref=fact.payment_ref,
         )
-        _settle(connection, catalogue, now_ms, event.provider, fact.payment_ref)
+        _settle(connection, catalogue, now_ms, event, fact.payment_ref)
     elif event.occurred_ms < row["paid_ms"]:
         this = update(_i).where(_i.c.invoice_id == row["invoice_id"])
         connection.execute(this.values(paid_ms=event.occurred_ms))
+
+
+def _refuse_void(row: Row) -> None:
+    if row["voided_ms"] is not None:
+        raise LedgerError(
+            "invoice_void",
+            f"The invoice {row['invoice_id']} is void, since its member was erased. If it was "
+            "paid all the same, pay the money back at the provider.",
+            "invoice_id",
+        )
 
 
 def _pay(
@@ -332,6 +345,7 @@ def _pay(
         "grant_id": grant_id,
     }
     connection.execute(update(_i).where(_i.c.invoice_id == row["invoice_id"]).values(paid))
+    book_top_up(connection, now_ms, {**row, **paid})
 
 
 def _say(wallet: OpenWallet, catalogue: Catalogue, amount: int, reason: str) -> None:
@@ -371,13 +385,19 @@ def _remember_dispute(connection: Connection, provider: str, fact: Disputed) -> 
 
 
 def _settle(
-    connection: Connection, catalogue: Catalogue, now_ms: int, provider: str, payment_ref: str
+    connection: Connection,
+    catalogue: Catalogue,
+    now_ms: int,
+    event: PaymentEvent,
+    payment_ref: str,
 ) -> None:
     """Take back, or give again, what all the facts about a payment come to."""
+    provider = event.provider
     query = select(_i).where(_i.c.provider == provider, _i.c.payment_ref == payment_ref)
     row = connection.execute(query).mappings().first()
     if row is None:
         return  # not paid yet as far as is known: the payment's own event settles then
+    book_moves_back(connection, now_ms, dict(row), event.occurred_ms)
     wanted = asked_back(connection, row)
     more = wanted - row["taken_grains"] - row["missing_grains"]
     if not more:

@@ -269,6 +269,7 @@ def _upgrade(
     row = wallet.row
     left_ms = row["period_end_ms"] - wallet.now_ms
     period_ms = row["period_end_ms"] - row["period_start_ms"]
+    wallet.hold(target)
     extra_mtok = (target.allotment_mtok - present.allotment_mtok) * left_ms // period_ms
     if extra_mtok:
         survives = target.rollover_periods

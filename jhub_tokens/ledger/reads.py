@@ -265,7 +265,9 @@ def member_page(
     conditions: list[Any] = []
     if search:
         conditions.append(func.lower(members.c.name).contains(search.lower(), autoescape=True))
-    if state in ("active", "frozen"):
+    if state != "erased":
+        conditions.append(members.c.state != "erased")
+    if state in ("active", "frozen", "erased"):
         conditions.append(members.c.state == state)
     elif state == "running":
         conditions.append(wallets.c.open_sessions > 0)

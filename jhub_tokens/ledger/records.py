@@ -35,7 +35,7 @@ __all__ = [
     "WalletView",
 ]
 
-MemberState = Literal["active", "frozen"]
+MemberState = Literal["active", "frozen", "erased"]
 NotAdmittedCode = Literal[
     "balance", "plan", "limit", "frozen", "unknown_profile", "unknown_image", "retired_image",
     "bad_choice", "cancelled", "busy", "gpus", "spending_limit", "team_cap", "unknown_team",

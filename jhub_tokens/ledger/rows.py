@@ -32,6 +32,7 @@ class Terms:
     watchers: tuple[str, ...] = ()  # members who are told what concerns the whole wallet
     member_cap_grains: int | None = None  # a team's: what each member may spend in a period
     member_caps: Mapping[str, int] = field(default_factory=dict)  # by member, where it differs
+    cost_centre: str | None = None  # the owner's; None: that of the plan which holds
 
 
 @dataclass(slots=True)

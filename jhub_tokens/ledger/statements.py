@@ -9,17 +9,19 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, or_, select
 
 from jhub_tokens import burndown
+from jhub_tokens.burndown import FOREVER_MS
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger import schema
+from jhub_tokens.ledger.finance_records import Basis
 from jhub_tokens.ledger.loading import load_wallet
 from jhub_tokens.ledger.membership import find_member, member_record
 from jhub_tokens.ledger.reads import Projection, add_up, exact_sum, project
-from jhub_tokens.ledger.records import StatementEntry, StatementView
+from jhub_tokens.ledger.records import LedgerError, StatementEntry, StatementView
 from jhub_tokens.ledger.rows import ENDS, is_before
-from jhub_tokens.ledger.wallet import OVERRUN
-from jhub_tokens.periods import period
+from jhub_tokens.ledger.wallet import OVERRUN, OpenWallet
+from jhub_tokens.periods import period, period_at
 
-__all__ = ["periods", "statement"]
+__all__ = ["periods", "statement", "statement_as_of"]
 
 
 def periods(
@@ -46,28 +48,108 @@ def statement(
 ) -> StatementView:
     """Return the statement of [`from_ms`, `to_ms`), projected to now where it is not over."""
     wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
-    member = find_member(connection, schema.members.c.member_id == member_id)
-    assert member is not None
+    opening, lines = _span(connection, wallet, project(wallet), from_ms, to_ms)
+    return _view(connection, member_id, (from_ms, to_ms, now_ms), opening, lines)
+
+
+def _span(
+    connection: Connection, wallet: OpenWallet, view: Projection, from_ms: int, to_ms: int
+) -> tuple[int, _Lines]:
+    """Return the balance before a span and the lines of it, booked and projected."""
     opening = _balance_before(connection, wallet.wallet_id, from_ms)
     lines = _Lines()
-    for row in _booked(connection, wallet.wallet_id, from_ms, to_ms):
+    for row in _booked(connection, wallet.wallet_id, _within(from_ms, to_ms)):
         lines.add_booked(row)
     for session in _waived(connection, wallet.wallet_id, from_ms, to_ms):
         span = (session["session_id"], session["ready_ms"], session["ended_ms"])
         lines.add("usage", session["ended_ms"], 0, *span)
-    view = project(wallet)
     for event in view.events:
         opening += _add_projected(lines, view, event, from_ms, to_ms)
-    entries = tuple(lines.entries(connection))
-    return StatementView(
-        member_record(member),
-        from_ms,
-        to_ms,
-        now_ms,
-        opening,
-        entries,
-        opening + sum(entry.amount_grains for entry in entries),
+    return opening, lines
+
+
+def statement_as_of(
+    connection: Connection,
+    catalogue: Catalogue,
+    now_ms: int,
+    member_id: str,
+    at_ms: int,
+    basis: Basis,
+) -> StatementView:
+    """Return the statement of a period up to an instant; see `Ledger.statement_as_of`."""
+    wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
+    if at_ms > now_ms:
+        message = "That instant is yet to come; give one that is past."
+        raise LedgerError("future_instant", message, "as_of")
+    row = wallet.subscription
+    kind = row["terms"]["period"]
+    _, from_ms, _ = period_at(row["anchor_ms"], at_ms, row["zone"], kind)
+    if basis == "effective":
+        return _effective(connection, wallet, member_id, from_ms, at_ms)
+    t = schema.transactions
+    known = t.c.booked_ms < at_ms
+    brought = select(*exact_sum(t.c.change_grains)).where(
+        t.c.wallet_id == wallet.wallet_id, known, _within(-FOREVER_MS, from_ms)
     )
+    lines = _Lines()
+    # What was booked is told, also where it is about a later instant than that of its booking.
+    for booked in _booked(connection, wallet.wallet_id, known & _within(from_ms, FOREVER_MS)):
+        lines.add_booked(booked)
+    opening = add_up(*connection.execute(brought).one())
+    return _view(connection, member_id, (from_ms, at_ms, at_ms), opening, lines)
+
+
+def _effective(
+    connection: Connection, wallet: OpenWallet, member_id: str, from_ms: int, at_ms: int
+) -> StatementView:
+    """Return what is true of an instant: of use that goes on beyond it, the part before it."""
+    view = project(wallet)
+    opening, lines = _span(connection, wallet, view, from_ms, at_ms)
+    t, e, s = schema.transactions, schema.entries, schema.sessions
+    over = (
+        select(e.c.session_id, e.c.from_ms, e.c.to_ms, e.c.amount_grains, s.c.rate_mtok_h)
+        .join(t, t.c.transaction_id == e.c.transaction_id)
+        .join(s, s.c.session_id == e.c.session_id)
+        .where(
+            t.c.wallet_id == wallet.wallet_id,
+            t.c.kind == "usage",
+            t.c.at_ms > at_ms,
+            e.c.account == "consumed",
+            e.c.from_ms < at_ms,
+        )
+    )
+    charges = [tuple(row) for row in connection.execute(over)]
+    charges += [
+        (
+            event.session_id,
+            event.from_ms,
+            event.to_ms,
+            event.amount,
+            wallet.sessions[event.session_id]["rate_mtok_h"],
+        )
+        for event in view.events
+        if isinstance(event, burndown.Charge) and event.from_ms < at_ms < event.to_ms
+    ]
+    for session_id, since_ms, until_ms, amount, rate_mtok_h in charges:
+        # All of it where another session's charge is what goes on; exact, for a rate of r
+        # millitokens per hour is r grains per millisecond.
+        part = min(amount, rate_mtok_h * (min(at_ms, until_ms) - since_ms))
+        lines.add("usage", min(at_ms, until_ms), -part, session_id, since_ms, min(at_ms, until_ms))
+    return _view(connection, member_id, (from_ms, at_ms, wallet.now_ms), opening, lines)
+
+
+def _view(
+    connection: Connection,
+    member_id: str,
+    instants: tuple[int, int, int],
+    opening: int,
+    lines: _Lines,
+) -> StatementView:
+    member = find_member(connection, schema.members.c.member_id == member_id)
+    assert member is not None
+    entries = tuple(lines.entries(connection))
+    closing = opening + sum(entry.amount_grains for entry in entries)
+    return StatementView(member_record(member), *instants, opening, entries, closing)
 
 
 def _within(from_ms: int, to_ms: int) -> Any:
@@ -101,7 +183,7 @@ def _balance_before(connection: Connection, wallet_id: str, at_ms: int) -> int:
     return int(opening) + add_up(*connection.execute(query).one())
 
 
-def _booked(connection: Connection, wallet_id: str, from_ms: int, to_ms: int) -> Any:
+def _booked(connection: Connection, wallet_id: str, which: Any) -> Any:
     """Return one row for each transaction, or for each of its sessions if it has any."""
     t, e, a = schema.transactions, schema.entries, schema.remarks
     change = func.sum(case((e.c.account == "grant", e.c.amount_grains), else_=0))
@@ -119,7 +201,7 @@ def _booked(connection: Connection, wallet_id: str, from_ms: int, to_ms: int) ->
         )
         .join(e, e.c.transaction_id == t.c.transaction_id)
         .outerjoin(a, a.c.transaction_id == t.c.transaction_id)
-        .where(t.c.wallet_id == wallet_id, _within(from_ms, to_ms))
+        .where(t.c.wallet_id == wallet_id, which)
         .group_by(t.c.number, t.c.kind, t.c.at_ms, e.c.session_id)
         .order_by(t.c.number)
     )

@@ -10,10 +10,12 @@ from jhub_tokens.catalogue import Catalogue, Plan
 from jhub_tokens.periods import period
 from jhub_tokens.units import GRAINS_PER_MILLITOKEN
 
-__all__ = ["coming_plan", "due_renewals", "held_plan", "own_plan", "terms_of"]
+__all__ = ["ERASED_PLAN", "coming_plan", "due_renewals", "held_plan", "own_plan", "terms_of"]
 
 #: A wallet idle for longer than this renews period by period in several passes.
 RENEWALS_AT_ONCE_MAX = 120
+#: What erased members hold: nothing. No plan of a catalogue can be called so.
+ERASED_PLAN = "(erased)"
 
 
 def own_plan(subscription: Mapping[str, Any], catalogue: Catalogue) -> Plan:

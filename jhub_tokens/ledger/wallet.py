@@ -14,9 +14,11 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from jhub_tokens import burndown
+from jhub_tokens.catalogue import Plan
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.chain import VERSION, Entry, Naming, remark_hash, transaction_hash
 from jhub_tokens.ledger.rows import Batch, Row, Terms, is_before, new_id
+from jhub_tokens.periods import months_between
 
 __all__ = ["CREDIT_PRIORITY", "DEDUCTED", "OVERRUN", "PLAN_SOURCES", "STOP_SAID", "OpenWallet"]
 
@@ -59,6 +61,7 @@ class OpenWallet:
         terms: Terms,
         past: Sequence[Row] = (),
         ahead: Sequence[Row] = (),
+        own: Plan | None = None,
     ) -> None:
         self.connection = connection
         self.now_ms = now_ms
@@ -70,6 +73,7 @@ class OpenWallet:
         self._ahead = ahead
         self.terms = terms
         self.renewals = terms.renewals
+        self._own = own or terms.plan  # subscribed to, whatever a trial lends
         self.renewed = False  # whether a period began in this operation
         self.batch = Batch()
         self.saved_row = dict(row)
@@ -158,10 +162,23 @@ class OpenWallet:
     def advance(self) -> None:
         """Book all that is proven: charges, lapses, renewals, overrun."""
         to_ms = self.provable_to_ms()
+        # What is booked stays within a month, so that closing one cuts nothing in two.
+        for month_ms in months_between(self.row["settled_to_ms"], to_ms, self.terms.zone):
+            self._advance_to(month_ms)
+        self._advance_to(to_ms)
+        for session in self.sessions.values():
+            ended_ms = session["ended_ms"]
+            if ended_ms is not None and (
+                session["ready_ms"] is None or ended_ms <= self.row["settled_to_ms"]
+            ):
+                session["settled"] = True
+
+    def _advance_to(self, to_ms: int) -> None:
         if to_ms > self.row["settled_to_ms"]:
             outcome = burndown.advance(self.pure(), to_ms)
             charges: list[burndown.Charge] = []
             period: Row = {}
+            before = self._own
             for event in outcome.events:
                 if isinstance(event, burndown.Charge):
                     charges.append(event)
@@ -169,21 +186,18 @@ class OpenWallet:
                 self.post_charges(charges)
                 charges = []
                 if isinstance(event, burndown.Lapse):
-                    self._post_lapse(event)
                     if period and event.at_ms == period["start_ms"]:
                         period["opening_grains"] -= event.amount  # it belongs to the time before
+                        self._post_lapse(event, before)
+                    else:
+                        self._post_lapse(event, self._own)
                 else:
+                    before = self._own
                     period = self._post_renewal(event)
             self.post_charges(charges)
             self.row["settled_to_ms"] = to_ms
             self.renewals = outcome.wallet.renewals
             self._check_projection(outcome.wallet)
-        for session in self.sessions.values():
-            ended_ms = session["ended_ms"]
-            if ended_ms is not None and (
-                session["ready_ms"] is None or ended_ms <= self.row["settled_to_ms"]
-            ):
-                session["settled"] = True
 
     def _check_projection(self, walked: burndown.Wallet) -> None:
         for grant in walked.grants:
@@ -218,12 +232,12 @@ class OpenWallet:
             self.row["debt_grains"] += unpaid
         return self.credit(OVERRUN, unpaid, at_ms=starts_ms, starts_ms=starts_ms)
 
-    def _post_lapse(self, lapse: burndown.Lapse) -> None:
+    def _post_lapse(self, lapse: burndown.Lapse, plan: Plan) -> None:
         entries = [
             Entry("grant", -lapse.amount, lapse.grant_id),
             Entry("expired", lapse.amount),
         ]
-        self.post("expiry", lapse.at_ms, entries)
+        self.post("expiry", lapse.at_ms, entries, plan=plan)
 
     def _post_renewal(self, renewed: burndown.Renewed) -> Row:
         """Post what a renewal did; return the row of the period that it began."""
@@ -233,6 +247,7 @@ class OpenWallet:
             for booked in (*self._ahead, *self.batch.transactions)
             if not is_before(booked["kind"], booked["at_ms"], renewal.at_ms)
         )
+        self._own = self.terms.coming
         for rollover in renewed.rollovers:
             self.add_grant(rollover, "rollover", rollover.remaining)
         if renewed.rolled:
@@ -281,6 +296,10 @@ class OpenWallet:
         for session in self.open_sessions():
             if session["noticed_ms"] != STOP_SAID:
                 session["noticed_ms"] = None
+
+    def hold(self, plan: Plan) -> None:
+        """Book to `plan` from now on."""
+        self._own = plan
 
     # --- posting --------------------------------------------------------------------------
 
@@ -340,8 +359,12 @@ class OpenWallet:
         *,
         actor: str = "",
         reason: str = "",
+        plan: Plan | None = None,
     ) -> str:
-        """Append a transaction and apply its entries to the grants; return its id."""
+        """Append a transaction and apply its entries to the grants; return its id.
+
+        It is booked to the plan that holds, unless it is about another one's time.
+        """
         assert sum(e.amount for e in entries) == 0, f"{kind}: entries do not sum to zero"
         change = 0
         for entry in entries:
@@ -361,6 +384,7 @@ class OpenWallet:
             self._remark(transaction_id, actor, reason) if actor or reason else "",
         )
         digest = transaction_hash(previous_hash, *facts, entries, naming)
+        plan = plan or self._own
         self.batch.transactions.append(
             {
                 "transaction_id": transaction_id,
@@ -376,6 +400,8 @@ class OpenWallet:
                 "remark_hash": naming.remark_hash,
                 "previous_hash": previous_hash,
                 "hash": digest,
+                "plan": plan.name,
+                "cost_centre": self.terms.cost_centre or plan.cost_centre or "",
             }
         )
         self.batch.entries.extend(

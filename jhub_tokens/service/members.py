@@ -15,7 +15,8 @@ from jhub_tokens.service.admissions import standing_of
 from jhub_tokens.service.auth import Caller
 from jhub_tokens.service.errors import Problem, invalid
 from jhub_tokens.service.handlers.base import Service
-from jhub_tokens.service.models import FreezeOrder, MembersQuery
+from jhub_tokens.service.instants import read_instant_ms
+from jhub_tokens.service.models import FreezeOrder, MembersQuery, StatementQuery
 from jhub_tokens.units import GRAINS_PER_MILLITOKEN, parse_tokens_mtok
 from jhub_tokens.wire import Amount, GrantOrder, GrantReceipt, MemberPage, Standing, Statement
 
@@ -97,17 +98,24 @@ async def standing(service: Service, member: MemberRecord) -> Standing:
     return await service.workers.read(standing_of, ledger, catalogue, member.member_id)
 
 
-async def statement(service: Service, member: MemberRecord, period: str) -> Statement:
-    """Return the statement of the period that began on the day `period`, or the current one.
+async def statement(service: Service, member: MemberRecord, query: StatementQuery) -> Statement:
+    """Return a member's statement of a period, or of one up to an instant.
 
     Raises
     ------
     Problem
-        If the member has no such period.
+        If the member has no such period, or the instant is none.
+    LedgerError
+        If the instant is yet to come.
     """
     ledger, catalogue = service.books.ledger, service.books.catalogue
+    period = query.period
 
     def read() -> Statement:
+        if query.as_of:
+            at_ms = read_instant_ms(query.as_of, catalogue.zone)
+            view = ledger.statement_as_of(member.member_id, at_ms, query.basis)
+            return views.statement(view, catalogue, query.basis)
         from_ms, to_ms = period_of(ledger, catalogue, member.member_id, period)
         return views.statement(ledger.statement(member.member_id, from_ms, to_ms), catalogue)
 

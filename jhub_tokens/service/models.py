@@ -6,16 +6,27 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from jhub_tokens.ledger.finance_records import Basis
+
 __all__ = [
+    "BalanceQuery",
+    "ExportQuery",
     "FreezeOrder",
     "Health",
     "MembersQuery",
     "Nothing",
     "NoticesSeen",
     "PageQuery",
+    "PrepaidQuery",
+    "ReportQuery",
     "StatementQuery",
     "StopsQuery",
 ]
+
+
+#: An instant as people write it: see `instants.read_instant_ms`.
+InstantText = Annotated[str, StringConstraints(max_length=40)]
+MonthText = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 
 
 class _Model(BaseModel):
@@ -34,16 +45,51 @@ class StopsQuery(_Model):
 
 
 class StatementQuery(_Model):
-    """Which period: the day on which it began, or the current one."""
+    """Which period: the day on which it began, or the current one; or as of which instant."""
 
     period: Annotated[str, StringConstraints(pattern=r"^(current|\d{4}-\d{2}-\d{2})$")] = "current"
+    as_of: InstantText = ""
+    basis: Basis = "effective"
+
+
+class PrepaidQuery(_Model):
+    """At which instant; none: now."""
+
+    as_of: InstantText = ""
+
+
+class BalanceQuery(_Model):
+    """At which instant, none: now, and by which time."""
+
+    as_of: InstantText = ""
+    basis: Basis = "effective"
+
+
+class ReportQuery(_Model):
+    """Which months, both included, and by what the rows are told apart."""
+
+    from_month: MonthText
+    to_month: MonthText
+    by: Annotated[
+        list[Literal["month", "plan", "profile", "team", "cost_centre", "source"]],
+        Field(max_length=6),
+    ] = []
+
+
+class ExportQuery(_Model):
+    """Which months, both included, in which form, and whether with names and remarks."""
+
+    from_month: MonthText
+    to_month: MonthText
+    form: Literal["csv", "json", "beancount"] = "csv"
+    names: bool = False
 
 
 class MembersQuery(_Model):
     """Which members to list."""
 
     q: Annotated[str, StringConstraints(max_length=255)] = ""
-    state: Literal["", "active", "frozen", "running", "dry"] = ""
+    state: Literal["", "active", "frozen", "running", "dry", "erased"] = ""
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     page_size: Annotated[int, Field(ge=1, le=500)] = 50
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from zoneinfo import ZoneInfo
-
 import structlog
 
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger.money_records import VoucherBatch
-from jhub_tokens.periods import day_start_ms
 from jhub_tokens.service import members
 from jhub_tokens.service.auth import Caller
 from jhub_tokens.service.errors import Problem, invalid
 from jhub_tokens.service.handlers.base import Service
+from jhub_tokens.service.instants import day_end_ms
 from jhub_tokens.service.models import PageQuery
 from jhub_tokens.units import GRAINS_PER_MILLITOKEN, parse_tokens_mtok
 from jhub_tokens.wire import Amount
@@ -197,10 +194,7 @@ def end_of_day_ms(day: str | None, catalogue: Catalogue) -> int | None:
     if day is None:
         return None
     try:
-        noon = datetime.combine(
-            date.fromisoformat(day), datetime.min.time(), ZoneInfo(catalogue.zone)
-        ).replace(hour=12)
-        return day_start_ms(int(noon.timestamp() * 1000), catalogue.zone, 1)
+        return day_end_ms(day, catalogue.zone)
     except (ValueError, OverflowError):
         raise invalid("expires", "There is no such day; write it like 2027-03-31.") from None
 

@@ -103,7 +103,8 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     for declared in operations:
         if declared.body is not None:
             inputs[declared.body] = None
-        outputs[declared.answer] = None
+        if declared.answer is not None:
+            outputs[declared.answer] = None
     wanted: list[tuple[type[BaseModel], Any]] = [(model, "validation") for model in inputs]
     # Answers are described as validated too: one shape under one name, no "-Output" twins.
     wanted += [(model, "validation") for model in outputs if model not in inputs]
@@ -140,9 +141,10 @@ def _operation(path: str, declared: Operation) -> dict[str, Any]:
 
 
 def _responses(declared: Operation) -> dict[str, Any]:
-    responses: dict[str, Any] = {
-        str(declared.status): {"description": "Done", "content": _json(declared.answer)}
-    }
+    content: dict[str, Any] = {media: {"schema": {}} for media in declared.streams}
+    if declared.answer is not None:
+        content |= _json(declared.answer)
+    responses: dict[str, Any] = {str(declared.status): {"description": "Done", "content": content}}
     statuses = {400, 500, 503}
     if declared.access != "public":
         statuses |= {401, 403}

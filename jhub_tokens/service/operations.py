@@ -17,7 +17,7 @@ from pydantic import BaseModel
 __all__ = ["Access", "Operation", "operation", "query_values"]
 
 Access = Literal["hub", "own", "read", "grant", "public"]
-Method = Callable[..., Awaitable[BaseModel]]
+Method = Callable[..., Awaitable[BaseModel | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +27,24 @@ class Operation:
     summary: str
     description: str
     access: Access
-    answer: type[BaseModel]
+    answer: type[BaseModel] | None
     status: int
     query: type[BaseModel] | None
     body: type[BaseModel] | None
     errors: Mapping[int, str] = field(default_factory=dict)
+    streams: tuple[str, ...] = ()
 
 
 def operation(
     *,
     summary: str,
     access: Access,
-    answer: type[BaseModel],
+    answer: type[BaseModel] | None = None,
     status: int = 200,
     query: type[BaseModel] | None = None,
     body: type[BaseModel] | None = None,
     errors: Mapping[int, str] | None = None,
+    streams: tuple[str, ...] = (),
 ) -> Callable[[Method], Callable[..., Awaitable[None]]]:
     """Declare what a handler's method takes and answers.
 
@@ -59,6 +61,9 @@ def operation(
         Models of the query string and of the JSON body, passed as `query` and `body`.
     errors
         Statuses particular to this operation, with their meaning.
+    streams
+        Media types of an operation that writes its answer itself, piece by piece, and returns
+        None.
     """
 
     def declare(method: Method) -> Callable[..., Awaitable[None]]:
@@ -71,7 +76,9 @@ def operation(
                 _NoQuery.model_validate(query_values(_NoQuery, self.request))
             if body is not None:
                 values["body"] = await self.read_body(body)
-            self.write_model(await method(self, *path, **values), status)
+            answered = await method(self, *path, **values)
+            if answered is not None:
+                self.write_model(answered, status)
 
         run.operation = Operation(  # type: ignore[attr-defined]
             summary=summary,
@@ -82,6 +89,7 @@ def operation(
             query=query,
             body=body,
             errors=errors or {},
+            streams=streams,
         )
         return run
 

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from jhub_tokens.catalogue import Catalogue, ImageVersion, Profile
+from jhub_tokens.ledger.finance_records import Basis
 from jhub_tokens.ledger.records import (
     MemberSummary,
     NotAdmitted,
@@ -197,7 +198,7 @@ def stop_order(order: StopOrderRecord) -> StopOrder:
     )
 
 
-def statement(view: StatementView, catalogue: Catalogue) -> Statement:
+def statement(view: StatementView, catalogue: Catalogue, basis: Basis = "effective") -> Statement:
     """Return a statement whose shown lines add up to its shown closing balance."""
     now_ms, zone = view.as_of_ms, catalogue.zone
     # The opening balance is the first difference, so that it is part of what adds up.
@@ -239,6 +240,7 @@ def statement(view: StatementView, catalogue: Catalogue) -> Statement:
         lines=lines,
         closing=Amount.of(view.closing_grains),
         zone=zone,
+        basis=basis,
     )
 
 

@@ -20,7 +20,7 @@ __all__ = [
     "StatementLine",
 ]
 
-MemberState = Literal["active", "frozen"]
+MemberState = Literal["active", "frozen", "erased"]
 
 
 class StatementLine(Wire):
@@ -57,6 +57,7 @@ class Statement(Wire):
     lines: list[StatementLine]
     closing: Amount
     zone: str
+    basis: Literal["effective", "booked"] = "effective"
 
 
 class MemberRow(Wire):

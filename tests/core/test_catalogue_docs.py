@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from jhub_tokens.catalogue.schema import (
     AssignEntry,
     CatalogueFile,
+    CostCentreEntry,
     ImageEntry,
     PlanEntry,
     PolicyEntry,
@@ -37,6 +38,7 @@ def rows(heading: str) -> dict[str, str]:
         ("`images`", ImageEntry),
         ("`assign`", AssignEntry),
         ("`teams`", TeamEntry),
+        ("`cost_centres`", CostCentreEntry),
     ],
 )
 def test_every_key_is_explained(heading: str, model: type[BaseModel]):

@@ -25,6 +25,7 @@ class Operation:
 
     `answers_again`: a repeat gives the same answer, too. `anew`: a repeat is another act.
     `goes_on`: having committed, it looks whether there is more to do.
+    `in_steps`: it has several transactions, and one that broke off is finished by a repeat.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Operation:
     answers_again: bool = True
     anew: bool = False
     goes_on: bool = False
+    in_steps: bool = False
 
     def __str__(self):
         return f"{self.method}-{self.form}"

@@ -7,6 +7,7 @@ carry no key: who asks again, asks anew.
 from jhub_tokens.ledger import LedgerError
 from tests.faults.operations import HOUR_MS, giving, operation, running
 from tests.ledger import test_break_glass as glass
+from tests.ledger.test_finance import DECEMBER_MS
 from tests.ledger.test_outbox import Outcome
 from tests.ledger.test_payments import Refunded as PaymentRefunded
 from tests.ledger.test_payments import event, fee, order, paid
@@ -152,6 +153,33 @@ def take_through(world):
         glass.run(outage, identity, 30, key=key, end=end)
     told = outage.report()
     return lambda ledger: ledger.break_glass.take(told)
+
+
+# --- finance ----------------------------------------------------------------------------------
+
+
+@operation("finance.close_month", "first", in_steps=True)
+def close_month(world):
+    _, _, key = running(world)
+    world.clock.advance_ms(HOUR_MS)
+    world.hub.end(key)
+    world.clock.set_ms(DECEMBER_MS + HOUR_MS)
+    world.hub.tell()
+    while world.ledger.advance_due().wallets:
+        pass
+    return lambda ledger: ledger.finance.close_month(
+        "2026-11", actor="boss", reason="the month is over"
+    )
+
+
+@operation("finance.erase_member", "who-ran-and-paid")
+def erase_member(world):
+    member, _, key = running(world)
+    world.clock.advance_ms(HOUR_MS)
+    world.hub.end(key)
+    return lambda ledger: ledger.finance.erase_member(
+        member.member_id, actor="boss", reason="they asked for it", write_off=True
+    )
 
 
 # --- seals ------------------------------------------------------------------------------------

@@ -77,6 +77,8 @@ subscriptions = Table(
     Column("terms", JSON, nullable=False),
     instant("anchor_ms", nullable=False),
     Column("zone", String(64), nullable=False),
+    # A member's, by the catalogue's rules when last seen; missing: the plan's.
+    Column("cost_centre", String(64)),
     Index(None, "team_id", unique=True),
 )
 
@@ -203,8 +205,12 @@ transactions = Table(
     Column("remark_hash", String(64), nullable=False, server_default=""),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+    # As they were when it was booked, for reports; missing where release 0.1 has booked.
+    Column("plan", String(200)),
+    Column("cost_centre", String(64)),
     UniqueConstraint("wallet_id", "number"),
     Index(None, "wallet_id", "at_ms"),
+    Index(None, "at_ms"),
 )
 
 entries = Table(

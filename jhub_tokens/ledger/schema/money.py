@@ -105,6 +105,7 @@ invoices = Table(
     # Of what a refund or a dispute asks back: what was there to take, and what was spent already.
     grains("taken_grains"),
     grains("missing_grains"),
+    instant("voided_ms"),  # nobody is to pay it any more
     Index(None, "member_id", "created_ms"),
     UniqueConstraint("provider", "payment_ref"),
 )

@@ -56,9 +56,13 @@ class StatementHandler(PeopleHandler):
         errors={404: "No such member or period"},
     )
     async def get(self, member_id: str, *, query: StatementQuery) -> Statement:
-        """Return every token of one period: opening + lines = closing; `me` is the caller."""
+        """Return every token of one period: opening + lines = closing; `me` is the caller.
+
+        With `as_of`, of the period that holds that instant up to it: by `basis`, what is true of
+        it as far as is known now (`effective`), or what the books held then (`booked`).
+        """
         member = await members.readable_member(self.service, self.person, member_id)
-        return await members.statement(self.service, member, query.period)
+        return await members.statement(self.service, member, query)
 
 
 class GrantsHandler(PeopleHandler):
