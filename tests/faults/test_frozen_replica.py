@@ -37,7 +37,6 @@ STATEMENTS = [
     "INSERT INTO transactions",
     "INSERT INTO entries",
     "INSERT INTO notices",
-    "RELEASE SAVEPOINT",
 ]
 
 
