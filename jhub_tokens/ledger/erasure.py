@@ -203,8 +203,7 @@ def _forget(connection: Connection, wallet: OpenWallet, member_id: str, now_ms: 
     connection.execute(
         update(_sessions)
         .where(_sessions.c.member_id == member_id)
-        # Some keys are chosen by the hub side; ours are opaque.
-        .values(server_name="", hub_started=None, start_key="erased-" + _sessions.c.session_id)
+        .values(server_name="", hub_started=None)
     )
     connection.execute(update(_invoices).where(_unpaid(member_id)).values(voided_ms=now_ms))
     connection.execute(

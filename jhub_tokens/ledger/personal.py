@@ -77,7 +77,7 @@ TEXT_COLUMNS: Mapping[str, Mapping[str, Class]] = {
     "seals": {"previous_hash": "word", "hash": "word"},
     "sessions": {
         "session_id": "id", "wallet_id": "id", "member_id": "id", "hub": "word",
-        "server_name": "erased", "start_key": "erased", "hub_started": "erased",
+        "server_name": "erased", "start_key": "id", "hub_started": "erased",
         "profile": "word", "image": "word", "gpu_model": "word", "end_reason": "word",
         "stop_by_reason": "word", "stop_reason": "word",
     },

@@ -106,6 +106,10 @@ def _effective(
     view = project(wallet)
     opening, lines = _span(connection, wallet, view, from_ms, at_ms)
     t, e, s = schema.transactions, schema.entries, schema.sessions
+    last = e.alias()
+    timely = select(last.c.transaction_id).where(
+        last.c.transaction_id == t.c.transaction_id, last.c.to_ms == t.c.at_ms
+    )
     over = (
         select(e.c.session_id, e.c.from_ms, e.c.to_ms, e.c.amount_grains, s.c.rate_mtok_h)
         .join(t, t.c.transaction_id == e.c.transaction_id)
@@ -116,6 +120,8 @@ def _effective(
             t.c.at_ms > at_ms,
             e.c.account == "consumed",
             e.c.from_ms < at_ms,
+            # What is charged after its time counts when it was booked.
+            timely.exists(),
         )
     )
     charges = [tuple(row) for row in connection.execute(over)]

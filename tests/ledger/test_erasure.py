@@ -68,7 +68,7 @@ def traced(world):
             "issued_ms": 1, "closed_ms": 2, "outcome": "ended", "detail": f"no {CANARY}",
         }  # fmt: skip
         connection.execute(insert(schema.stop_orders), order)
-        connection.execute(update(schema.sessions).values(start_key=CANARY, hub_started=CANARY))
+        connection.execute(update(schema.sessions).values(hub_started=CANARY))
         settings = {
             "member_id": member.member_id, "language": "en", "channels": [CANARY],
             "urgency": "info", "email": f"{CANARY}@example.org", "email_asked": f"{CANARY}@x.org",
