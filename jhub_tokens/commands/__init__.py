@@ -8,6 +8,7 @@ __all__ = ["COMMANDS", "CommandError"]
 COMMANDS = {
     "demo": "Run a whole JupyterHub on this computer to try everything out",
     "serve": "Run the token service",
+    "migrate": "Create or upgrade the schema of the books, and let the service's role work there",
     "check": "Check a catalogue file, naming the line and the remedy for each mistake",
     "grant": "Give a member tokens, or take some back",
     "voucher": "Make, list and revoke codes that members redeem for tokens",

@@ -19,7 +19,15 @@ from jhub_tokens.commands import CommandError
 from jhub_tokens.ledger import DatabaseProblem, Ledger, open_ledger
 from jhub_tokens.ledger.records import LedgerError, MemberRecord
 
-__all__ = ["SETTINGS_FILE", "OpenBooks", "add_arguments", "find_member", "open_books", "print_json"]
+__all__ = [
+    "SETTINGS_FILE",
+    "OpenBooks",
+    "add_arguments",
+    "database_url",
+    "find_member",
+    "open_books",
+    "print_json",
+]
 
 #: A demo writes here where its books are, so that ``--state`` is all that has to be named.
 SETTINGS_FILE = "settings.json"
@@ -62,7 +70,8 @@ def open_books(args: argparse.Namespace) -> Iterator[OpenBooks]:
     database, catalogue_path = _places(args)
     try:
         catalogue = load_catalogue(catalogue_path)
-        ledger = open_ledger(database, SystemClock(), lambda: catalogue)
+        # To look at the books is no reason to change their schema under a running service.
+        ledger = open_ledger(database, SystemClock(), lambda: catalogue, may_migrate=False)
         try:
             yield OpenBooks(ledger, catalogue)
         finally:
@@ -72,6 +81,11 @@ def open_books(args: argparse.Namespace) -> Iterator[OpenBooks]:
     except DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         raise CommandError(f"the database refuses: {reason}") from None
+
+
+def database_url(database: str) -> str:
+    """Return the URL of a database that is named by one, or by the path of an SQLite file."""
+    return database if "://" in database else f"sqlite:///{Path(database).expanduser()}"
 
 
 def find_member(ledger: Ledger, name: str) -> MemberRecord:
@@ -104,8 +118,7 @@ def _places(args: argparse.Namespace) -> tuple[str, str]:
         raise CommandError("no database: give --database URL or set JHUB_TOKENS_DATABASE", 2)
     if not catalogue:
         raise CommandError("no catalogue: give --catalogue FILE or set JHUB_TOKENS_CATALOGUE", 2)
-    if "://" not in database:
-        database = f"sqlite:///{Path(database).expanduser()}"
+    database = database_url(database)
     path = database.removeprefix("sqlite:///").partition("?")[0]
     if path != database.partition("?")[0] and not Path(path).is_file():
         # Opening would make an empty database, and an audit of nothing would be clean.

@@ -61,9 +61,13 @@ __all__ = ["Ledger", "open_ledger"]
 
 
 def open_ledger(
-    url: str, clock: Clock | None = None, catalogue: Callable[[], Catalogue] | None = None
+    url: str,
+    clock: Clock | None = None,
+    catalogue: Callable[[], Catalogue] | None = None,
+    *,
+    may_migrate: bool = True,
 ) -> Ledger:
-    """Open the books at `url`, creating or upgrading the schema.
+    """Open the books at `url`, creating or upgrading the schema if allowed and the role owns it.
 
     Without a catalogue the books can be read and audited, but nothing that needs plans.
 
@@ -74,7 +78,7 @@ def open_ledger(
     """
     store = Store(open_engine(url))
     try:
-        migrate.upgrade(store)
+        migrate.upgrade(store, may_change=may_migrate)
     except DBAPIError as error:
         store.close()
         raise describe_failure(error) from error
@@ -117,6 +121,11 @@ class Ledger:
         self.finance = FinanceBooks(runner)
         #: Payments: invoices, what providers tell of them, fees past due.
         self.payments = PaymentBooks(runner)
+
+    def ping(self) -> None:
+        """Ask the database whether it is there."""
+        with self._translated(), self._store.read() as connection:
+            connection.execute(select(1))
 
     # --- members --------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
-"""Bringing a database to this release's schema, and checking that its guards stand."""
+"""Bringing a database to this release's schema, and checking that it may be worked with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
@@ -11,124 +11,135 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from jhub_tokens.ledger.posting import POSTING_TRIGGERS
+from jhub_tokens.ledger.guards import FINANCE_TABLES, GUARDED_TABLES, check_guards, install_guards
+from jhub_tokens.ledger.privileges import check_privileges
 from jhub_tokens.ledger.store import DatabaseProblem, Store, unbound
 
-__all__ = ["FINANCE_TABLES", "GUARDED_TABLES", "install_guards", "upgrade"]
+__all__ = [
+    "FINANCE_TABLES",
+    "GUARDED_TABLES",
+    "Revisions",
+    "install_guards",
+    "revisions",
+    "upgrade",
+]
 
-_BOOKS = ("entries", "transactions")
-#: Those of finance.
-FINANCE_TABLES = (
-    "closed_figures",
-    "closed_months",
-    "closed_reports",
-    "erasures",
-    "late_postings",
-    "money_moves",
-)
-#: Tables that are only ever appended to.
-GUARDED_TABLES = (
-    *_BOOKS,
-    "seals",
-    "seal_heads",
-    "break_glass_acts",
-    "break_glass_ends",
-    "break_glass_starts",
-    *FINANCE_TABLES,
-)
-_OPERATIONS = ("UPDATE", "DELETE")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: Serialises upgrades by several replicas on PostgreSQL.
 _UPGRADE_LOCK = 0x6A74
+_AS_OWNER = "Run `jhub-tokens migrate` as the owner of the database."
 
 
-def upgrade(store: Store) -> None:
-    """Create or upgrade the schema in one transaction, then check the guards.
+@dataclass(frozen=True, slots=True)
+class Revisions:
+    """Which schema a database has (None: none yet), and which this release works with."""
+
+    current: str | None
+    head: str
+
+
+def upgrade(store: Store, *, may_change: bool = True) -> Revisions:
+    """See that the schema is this release's and guarded; create or upgrade it if need be.
+
+    An upgrade is one transaction: all of it, or nothing. Where the schema is this release's
+    already, nothing but reading is done, so that a role which owns nothing will do.
+
+    Parameters
+    ----------
+    store
+        The database.
+    may_change
+        Whether the schema may be created or upgraded, if the role owns it.
+
+    Returns
+    -------
+    Revisions
+        What was found.
 
     Raises
     ------
     DatabaseProblem
-        If the database is of a newer release, belongs to something else, or lacks a guard.
+        If the database is of a newer release, belongs to something else, lacks a guard or a
+        privilege, or is of an older release and must not be changed.
     """
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    script = ScriptDirectory.from_config(config)
     with store.write() as connection:
         unbound(connection)
+        found = revisions(connection)
+        if found.current != found.head:
+            _must_be_ours_to_change(connection, found, may_change=may_change)
+            if not store.is_sqlite:
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
+                found = revisions(connection)  # another replica may have been faster
+            if found.current != found.head:
+                config = _config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        check_guards(connection)
         if not store.is_sqlite:
-            connection.execute(text("SET LOCAL lock_timeout = 0"))
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
-        current = MigrationContext.configure(connection).get_current_revision()
-        known = {revision.revision for revision in script.walk_revisions()}
-        if current is not None and current not in known:
-            raise DatabaseProblem(
-                f"The database has schema {current}, which is newer than this release knows.",
-                "Install the release that wrote it, or a later one; nothing was changed.",
-            )
-        if current is None and "transactions" in inspect(connection).get_table_names():
-            raise DatabaseProblem(
-                "The database has a table `transactions` that these books did not make.",
-                "Name an empty database.",
-            )
-        if current != script.get_current_head():
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-        _check_guards(connection, store.is_sqlite)
+            check_privileges(connection)
+    return found
 
 
-def _guard_name(table: str, operation: str) -> str:
-    return f"guard_{table}_{operation.lower()}"
+def revisions(connection: Connection) -> Revisions:
+    """Return which schema the database has.
 
-
-def install_guards(connection: Connection, tables: Sequence[str] = _BOOKS) -> None:
-    """Make tables append-only, by triggers; called by migrations.
-
-    A batch migration on SQLite rebuilds a table and silently loses its triggers: call this
-    again after one.
+    Raises
+    ------
+    DatabaseProblem
+        If it is of a newer release, or belongs to something else.
     """
-    if connection.dialect.name == "sqlite":
-        for table in tables:
-            for operation in _OPERATIONS:
-                name = _guard_name(table, operation)
-                connection.execute(text(f"DROP TRIGGER IF EXISTS {name}"))
-                connection.execute(
-                    text(
-                        f"CREATE TRIGGER {name} BEFORE {operation} ON {table} BEGIN "
-                        f"SELECT RAISE(ABORT, '{table} are append-only'); END"
-                    )
-                )
-        return
-    connection.execute(
-        text(
-            "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION '% are append-only', TG_TABLE_NAME; END $$"
-        )
-    )
-    for table in tables:
-        for operation in (*_OPERATIONS, "TRUNCATE"):
-            name = _guard_name(table, operation)
-            connection.execute(text(f"DROP TRIGGER IF EXISTS {name} ON {table}"))
-            connection.execute(
-                text(
-                    f"CREATE TRIGGER {name} BEFORE {operation} ON {table} "
-                    "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-                )
-            )
-
-
-def _check_guards(connection: Connection, is_sqlite: bool) -> None:
-    if is_sqlite:
-        query = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        operations: tuple[str, ...] = _OPERATIONS
-    else:
-        query = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'"
-        operations = (*_OPERATIONS, "TRUNCATE")
-    present = set(connection.execute(text(query)).scalars())
-    expected = {_guard_name(table, op) for table in GUARDED_TABLES for op in operations}
-    expected |= set(POSTING_TRIGGERS)
-    missing = sorted(expected - present)
-    if missing:
+    script = ScriptDirectory.from_config(_config())
+    head = script.get_current_head()
+    assert head is not None, "the migrations are one chain"
+    _must_be_readable(connection)
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {revision.revision for revision in script.walk_revisions()}
+    if current is not None and current not in known:
         raise DatabaseProblem(
-            f"The books are not guarded against changes: trigger {missing[0]} is missing.",
-            "Restore the database from a backup; nothing may write to books without guards.",
+            f"The database has schema {current}, which is newer than this release knows.",
+            "Install the release that wrote it, or a later one; nothing was changed.",
         )
+    if current is None and "transactions" in inspect(connection).get_table_names():
+        raise DatabaseProblem(
+            "The database has a table `transactions` that these books did not make.",
+            "Name an empty database.",
+        )
+    return Revisions(current, head)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
+
+
+def _must_be_readable(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        return
+    query = "SELECT has_table_privilege(to_regclass('alembic_version'), 'SELECT')"
+    if connection.execute(text(query)).scalar() is False:  # None: there is no such table
+        role = connection.execute(text("SELECT current_user")).scalar_one()
+        raise DatabaseProblem(
+            f"The database role {role!r} may not read the books.",
+            f"Run `jhub-tokens migrate --grant-to {role}` as the owner of the tables.",
+        )
+
+
+def _must_be_ours_to_change(connection: Connection, found: Revisions, *, may_change: bool) -> None:
+    """Refuse before anything is tried: DDL that fails half-way tells an operator little."""
+    has = "no schema yet" if found.current is None else f"schema {found.current}"
+    behind = f"The database has {has}, and this release needs schema {found.head}"
+    if not may_change:
+        raise DatabaseProblem(f"{behind}; this process may not change it.", _AS_OWNER)
+    if connection.dialect.name == "sqlite":
+        return
+    query = (
+        "SELECT has_schema_privilege(current_schema(), 'CREATE')"
+        if found.current is None
+        else "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class "
+        "WHERE oid = to_regclass('alembic_version')"
+    )
+    if not connection.execute(text(query)).scalar():
+        role = connection.execute(text("SELECT current_user")).scalar_one()
+        raise DatabaseProblem(f"{behind}; the role {role!r} does not own it.", _AS_OWNER)

@@ -122,7 +122,9 @@ class _Observation:
         """Tell whether this is news: a late or repeated list proves nothing about now."""
         hubs = schema.hubs
         here = hubs.c.hub == self.snapshot.hub
-        row = self.connection.execute(select(hubs).where(here)).mappings().first()
+        # Under lock: two replicas that compare with the same past would both call it news.
+        query = select(hubs).where(here).with_for_update()
+        row = self.connection.execute(query).mappings().first()
         values = {
             "epoch": self.snapshot.epoch,
             "sequence": self.snapshot.sequence,

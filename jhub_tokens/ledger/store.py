@@ -29,6 +29,7 @@ LIMITS_MS = {
 #: PostgreSQL's codes for a serialization failure and a deadlock, and for a lock not had in time.
 COLLIDED = ("40001", "40P01")
 _LOCK_TIMEOUT = "55P03"
+_INSUFFICIENT_PRIVILEGE = "42501"
 
 
 class DatabaseProblem(Exception):
@@ -173,6 +174,11 @@ def describe_failure(error: DBAPIError) -> DatabaseProblem:
     if getattr(error.orig, "sqlstate", None) in (*COLLIDED, _LOCK_TIMEOUT):
         return DatabaseProblem(
             f"Another operation was in the way ({said}).", "Try again; nothing was half-written."
+        )
+    if getattr(error.orig, "sqlstate", None) == _INSUFFICIENT_PRIVILEGE:
+        return DatabaseProblem(
+            f"The database role may not do that ({said}).",
+            "Run `jhub-tokens migrate --grant-to ROLE` as the owner of the tables.",
         )
     if "disk i/o" in lowered:
         return DatabaseProblem(

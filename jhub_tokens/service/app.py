@@ -93,6 +93,8 @@ PAGE_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
 
 _MACHINE_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("healthz", health.HealthHandler),
+    ("healthz/live", health.LiveHandler),
+    ("healthz/ready", health.ReadyHandler),
     ("metrics", health.MetricsHandler),
     ("api/v1/openapi.json", health.OpenApiHandler),
     ("payments/{provider}", payments_api.DeliveryHandler),

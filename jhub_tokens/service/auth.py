@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 from jupyterhub.services.auth import HubOAuth
 
+from jhub_tokens.clock import Clock
+from jhub_tokens.service.logins import SealedLogins
 from jhub_tokens.service.settings import Settings
 
 __all__ = ["GRANT_SCOPE", "READ_SCOPE", "Caller", "hub_oauth", "is_service_token"]
@@ -122,9 +124,11 @@ class Caller:
         return f"{self.kind}:{self.name}"
 
 
-def hub_oauth(settings: Settings) -> HubOAuth:
+def hub_oauth(settings: Settings, clock: Clock) -> HubOAuth:
     """Return the hub's own client, set up for this service from its environment."""
-    return HubOAuth(
+    return SealedLogins(
+        secret=settings.cookie_secret,
+        clock=clock,
         base_url=settings.base_url,
         api_url=settings.hub_api_url,
         api_token=settings.service_token,

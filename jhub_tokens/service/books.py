@@ -8,6 +8,7 @@ come up, and nobody may be locked out for a mistake in a file. Until both are op
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 _RETRY_S = 2.0
 _LOOK_AT_CATALOGUE_S = 2.0
+#: A database that takes longer to say that it is there is of no use to those who wait.
+_ANSWERS_WITHIN_S = 2.0
 
 
 class CatalogueSource:
@@ -125,6 +128,7 @@ class Books:
             "The token service is starting.", remedy="Try again shortly.", public=True
         )
         self._on_change: list[Callable[[], None]] = []
+        self._asked: asyncio.Future[None] | None = None
         path = settings.sqlite_path
         self._lock = DatabaseLock(path) if path else None
 
@@ -161,6 +165,20 @@ class Books:
     def problem(self) -> Unavailable | None:
         """Why the books are closed, None while they are open."""
         return None if self.is_open else self._problem
+
+    async def answer(self) -> bool:
+        """Tell whether the books are open and their database answers."""
+        if self._ledger is None:
+            return False
+        if self._asked is None or self._asked.done():
+            # One question at a time: against a database that hangs they would pile up.
+            self._asked = asyncio.ensure_future(self._workers.read(self._ledger.ping))
+            self._asked.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+        with contextlib.suppress(TimeoutError, DatabaseProblem, Unavailable):
+            async with asyncio.timeout(_ANSWERS_WITHIN_S):
+                await asyncio.shield(self._asked)
+            return True
+        return False
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the books have opened and when the catalogue has changed."""
@@ -219,7 +237,12 @@ class Books:
         _ = self.source.current  # raises with the reason if there is none
         if self._lock is not None:
             self._lock.take()
-        return open_ledger(self._settings.database_url, self._clock, lambda: self.source.current)
+        return open_ledger(
+            self._settings.database_url,
+            self._clock,
+            lambda: self.source.current,
+            may_migrate=self._settings.may_migrate,
+        )
 
     def _remember(self, problem: Unavailable) -> None:
         if problem.message != self._problem.message:

@@ -25,6 +25,7 @@ __all__ = ["Settings", "SettingsError", "add_arguments", "settings_from"]
 _DEFAULT_URL = "http://127.0.0.1:10150"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+_SECRET_LENGTH_MIN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,13 @@ class Settings:
         The hub's prefix as a browser sees it, with a slash at the end.
     service_token
         The token that the hub side and this service share; it is also this service's own hub
-        API token. Never empty: cookies are signed with a key made from it.
+        API token. Never empty.
+    cookie_key
+        What cookies are signed and sealed with, the same on every replica; empty: a key made
+        from the service's token, which replicas share in any case.
+    may_migrate
+        Whether the service may create or upgrade the schema of its books, where its database
+        role owns them.
     service_name
         The service's name in the hub.
     hub_api_url
@@ -88,6 +95,8 @@ class Settings:
     service_name: str = "tokens"
     hub_api_url: str = "http://127.0.0.1:8081/hub/api"
     oauth_client_id: str = "service-tokens"
+    cookie_key: str = field(default="", repr=False)
+    may_migrate: bool = True
     exit_with_parent: bool = False
     open_metrics: bool = False
     log_format: str = "console"
@@ -107,9 +116,8 @@ class Settings:
     @property
     def cookie_secret(self) -> bytes:
         """The key that signs cookies: the same after a restart and on every replica."""
-        return hmac.digest(
-            self.service_token.encode(), b"jhub-tokens cookie secret", hashlib.sha256
-        )
+        key = self.cookie_key or self.service_token
+        return hmac.digest(key.encode(), b"jhub-tokens cookie secret", hashlib.sha256)
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -196,6 +204,8 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None
         service_name=name,
         hub_api_url=env.get("JUPYTERHUB_API_URL") or f"http://127.0.0.1:8081{hub_prefix}api",
         oauth_client_id=env.get("JUPYTERHUB_CLIENT_ID") or f"service-{name}",
+        cookie_key=_cookie_key(env),
+        may_migrate=_flag(env, "JHUB_TOKENS_MIGRATE", default=True),
         exit_with_parent=_flag(env, "JHUB_TOKENS_EXIT_WITH_PARENT", default=False),
         open_metrics=_flag(env, "JHUB_TOKENS_OPEN_METRICS", default=False),
         log_format=_choice(
@@ -258,6 +268,16 @@ def _minutes(env: Mapping[str, str], name: str, *, default: int) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 10_080):
         raise SettingsError(f"{name}={text}: write whole minutes up to 10080, or 0 for never")
     return int(text)
+
+
+def _cookie_key(env: Mapping[str, str]) -> str:
+    key = env.get("JHUB_TOKENS_COOKIE_SECRET", "").strip()
+    if key and len(key) < _SECRET_LENGTH_MIN:
+        raise SettingsError(
+            f"JHUB_TOKENS_COOKIE_SECRET has {len(key)} characters: give at least "
+            f"{_SECRET_LENGTH_MIN}, the same to every replica; openssl rand -hex 32 makes one"
+        )
+    return key
 
 
 def _choice(text: str, name: str, choices: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ from tests.ledger.conftest import (  # noqa: F401  (fixtures, found by their nam
     database_url,
     postgres_template,
     postgres_url,
+    service_books,
     sqlite_template,
 )
 

@@ -12,7 +12,9 @@ from sqlalchemy import create_engine, make_url, text
 
 from jhub_tokens.catalogue import parse_catalogue
 from jhub_tokens.clock import ManualClock
-from jhub_tokens.ledger import open_ledger
+from jhub_tokens.ledger import migrate, open_ledger
+from jhub_tokens.ledger.privileges import grant_privileges
+from jhub_tokens.ledger.store import Store, open_engine
 from jhub_tokens.units import GRAINS_PER_TOKEN
 from jhub_tokens.wire import EndSeen, Identity, ServerSeen, Snapshot
 
@@ -94,21 +96,55 @@ def sqlite_template(tmp_path_factory):
     return path
 
 
+class BooksMaker:
+    """Makes databases with the books' schema in them, for a role that owns none of them."""
+
+    def __init__(self, server_url):
+        self.server_url = make_url(server_url)
+        self.engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
+        self.role, self.password = f"service_{uuid.uuid4().hex}", uuid.uuid4().hex
+        self.execute(f"CREATE ROLE {self.role} LOGIN PASSWORD '{self.password}'")
+        self.template = f"template_{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {self.template}")
+        store = Store(open_engine(self.url(self.template)))
+        migrate.upgrade(store)
+        with store.write() as connection:
+            grant_privileges(connection, self.role)
+        store.close()
+
+    def __call__(self):
+        """Make a database and return its URL for the service's role."""
+        name = f"books_{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
+        return self.url(name, username=self.role, password=self.password)
+
+    def owner_url(self, url):
+        """Return the URL of such a database for whoever owns the tables."""
+        return self.url(make_url(url).database)
+
+    def url(self, database, **who):
+        return self.server_url.set(database=database, **who).render_as_string(hide_password=False)
+
+    def execute(self, statement):
+        with self.engine.connect() as connection:
+            connection.execute(text(statement))
+
+    def close(self):
+        self.engine.dispose()
+
+
 @pytest.fixture(scope="session")
-def postgres_template(postgres_url):
-    """The same on the server; returns a function that makes a database like it."""
-    template = f"template_{uuid.uuid4().hex}"
-    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+def service_books(postgres_url):
+    """Call it to make a database that the service's own role uses and does not own."""
+    maker = BooksMaker(postgres_url)
+    yield maker
+    maker.close()
 
-    def create(name, like=""):
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} {like}"))
-        url = make_url(postgres_url).set(database=name)
-        return url.render_as_string(hide_password=False)
 
-    open_ledger(create(template)).close()
-    yield lambda: create(f"books_{uuid.uuid4().hex}", f"TEMPLATE {template}")
-    engine.dispose()
+@pytest.fixture(scope="session")
+def postgres_template(service_books):
+    """Return a function that makes a database on the server, for the owner of its tables."""
+    return lambda: service_books.owner_url(service_books())
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])

@@ -193,16 +193,6 @@ def test_a_newer_schema_is_left_alone(world):
     store.close()
 
 
-def test_missing_guards_are_noticed_at_start(world):
-    store = Store(open_engine(world.url))
-    on = "" if store.is_sqlite else " ON entries"
-    with store.write() as connection:
-        connection.execute(text(f"DROP TRIGGER guard_entries_update{on}"))
-    store.close()
-    with pytest.raises(DatabaseProblem, match="guard_entries_update is missing"):
-        world.open()
-
-
 def test_a_file_that_is_no_database_says_so(tmp_path):
     path = tmp_path / "books.sqlite"
     path.write_text("this is a letter, not a database, and it is long enough to be read " * 20)

@@ -12,6 +12,7 @@ from tests.ledger.conftest import (  # noqa: F401 (fixtures)
     database_url,
     postgres_template,
     postgres_url,
+    service_books,
     sqlite_template,
 )
 

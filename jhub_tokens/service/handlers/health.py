@@ -14,7 +14,7 @@ from jhub_tokens.service.handlers.api import CHALLENGE
 from jhub_tokens.service.handlers.base import BaseHandler
 from jhub_tokens.service.models import Health
 
-__all__ = ["HealthHandler", "MetricsHandler", "OpenApiHandler"]
+__all__ = ["HealthHandler", "LiveHandler", "MetricsHandler", "OpenApiHandler", "ReadyHandler"]
 
 
 #: What proxies add. The server takes the caller's address from some of them, so they come first.
@@ -36,6 +36,10 @@ class _Plain(BaseHandler):
         """Answer with an error body."""
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(problem.body.model_dump_json())
+
+    def _tell(self, health: Health) -> None:
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(health.model_dump_json())
 
 
 class HealthHandler(_Plain):
@@ -67,8 +71,7 @@ class HealthHandler(_Plain):
         # A healthy service asks nobody who calls.
         if health.status != "ok" and not await self._is_for_operators():
             health = Health(status=health.status, version=__version__)
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(health.model_dump_json())
+        self._tell(health)
 
     async def _is_for_operators(self) -> bool:
         if self.presents_service_token() or self._is_on_this_machine():
@@ -84,6 +87,26 @@ class HealthHandler(_Plain):
             return ipaddress.ip_address(self.request.remote_ip or "").is_loopback
         except ValueError:
             return False
+
+
+class LiveHandler(_Plain):
+    """Whether the process works at all: one that does not should be started anew."""
+
+    def get(self) -> None:
+        """Answer 200, whatever the books are like: a new process would find them the same."""
+        self._tell(Health(status="ok", version=__version__))
+
+
+class ReadyHandler(_Plain):
+    """Whether this replica should be given requests."""
+
+    async def get(self) -> None:
+        """Answer 200 if the books are open and their database answers, else 503."""
+        ready = await self.service.books.answer()
+        if not ready:
+            self.set_status(503)
+            self.set_header("Retry-After", "3")
+        self._tell(Health(status="ok" if ready else "unavailable", version=__version__))
 
 
 class MetricsHandler(_Plain):
