@@ -69,7 +69,9 @@ class Balancer:
 
     def __init__(self, replicas: list[Replica]) -> None:
         self.replicas = replicas
-        self.pinned: dict[str, int] = {}  #: how a path ends → the replica for it
+        #: How a path ends → the replica for it; `always` comes before what a test pins.
+        self.always: dict[str, int] = {}
+        self.pinned: dict[str, int] = {}
         self.served: list[tuple[str, int]] = []  #: path and replica of each request answered
         (self.port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -106,7 +108,7 @@ class Balancer:
         await self._client.close()
 
     def _first(self, path: str) -> int:
-        for ending, replica in self.pinned.items():
+        for ending, replica in [*self.always.items(), *self.pinned.items()]:
             if path.endswith(ending):
                 return replica
         self._next += 1

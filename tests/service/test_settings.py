@@ -72,9 +72,23 @@ def test_cookies_are_signed_with_a_key_that_stays() -> None:
     assert b"a-token" not in read().cookie_secret
 
 
+def test_replicas_may_be_given_a_key_of_their_own_for_cookies() -> None:
+    given = {"JHUB_TOKENS_COOKIE_SECRET": "a-secret-that-all-the-replicas-share"}
+    assert read(**given).cookie_secret == read(JUPYTERHUB_API_TOKEN="x", **given).cookie_secret
+    assert read(**given).cookie_secret != read().cookie_secret
+    assert "a-secret" not in repr(read(**given))
+
+
+def test_a_service_may_be_forbidden_to_migrate() -> None:
+    assert read().may_migrate
+    assert not read(JHUB_TOKENS_MIGRATE="0").may_migrate
+
+
 @pytest.mark.parametrize(
     ("arguments", "changes", "words"),
     [
+        ([], {"JHUB_TOKENS_COOKIE_SECRET": "short"}, "JHUB_TOKENS_COOKIE_SECRET has 5 characters"),
+        ([], {"JHUB_TOKENS_MIGRATE": "maybe"}, "JHUB_TOKENS_MIGRATE=maybe"),
         ([], {"JHUB_TOKENS_CATALOGUE": ""}, "--catalogue FILE or set JHUB_TOKENS_CATALOGUE"),
         ([], {"JHUB_TOKENS_DATABASE": ""}, "--database URL or set JHUB_TOKENS_DATABASE"),
         ([], {"JUPYTERHUB_API_TOKEN": ""}, "JUPYTERHUB_API_TOKEN"),
