@@ -29,6 +29,14 @@ def statements(name):
     return [line for line in lines if line and not line.startswith("--")]
 
 
+def chain():
+    """Return this checkout's revisions, oldest first."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    script = migrate.ScriptDirectory.from_config(config)
+    return [revision.revision for revision in reversed(list(script.walk_revisions()))]
+
+
 class OldBooks:
     """Books as a release left them, and that release's connection to them."""
 
@@ -36,17 +44,34 @@ class OldBooks:
         self.url = url
         self.revision = revision
         self.store = Store(open_engine(url))
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
+        self.migrate(revision)
         with self.store.write() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
             self.run(connection, f"books_{revision}.sql")
         metadata = MetaData()
         metadata.reflect(self.store.engine)
         self.tables = [t for t in metadata.sorted_tables if t.name != "alembic_version"]
         self.opened = {table.name: self.rows(table) for table in self.tables}
         self.clock = ManualClock(max(row.observed_ms for row in self.opened["hubs"]))
+
+    def migrate(self, revision):
+        """Bring the schema to a revision of this checkout."""
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self.store.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+
+    def columns(self):
+        """Return (table, column) → its type, and whether something must be given for it."""
+        found = inspect(self.store.engine)
+        return {
+            (table, column["name"]): (
+                str(column["type"]),
+                not column["nullable"] and column["default"] is None,
+            )
+            for table in found.get_table_names()
+            for column in found.get_columns(table)
+        }
 
     def run(self, connection, name):
         """Run a file's statements as the driver gets them, without parameters."""
@@ -214,6 +239,87 @@ def test_the_guards_stand_after_an_upgrade(old):
             ):
                 connection.execute(text(change.format(table, column)))
     assert old.all_rows() == old.opened
+
+
+# --- each revision by itself -------------------------------------------------------------------
+
+#: What each revision since the newest release adds: tables, and columns to tables that there were.
+#: A new revision is written down here, and so goes through the tests below; when a release is
+#: made, its books are recorded as `data/make_0001.py` does, and the list begins anew.
+ADDED = {
+    "0002": {
+        "plan_changes", "team_members", "teams", "wallet_periods", "grants.rolls_left",
+        "sessions.cut_ms", "sessions.gpus", "sessions.max_run_ms", "sessions.noticed_ms",
+        "sessions.stop_by_ms", "sessions.stop_by_reason", "sessions.stop_reason",
+        "subscriptions.pinned", "subscriptions.team_id", "subscriptions.trial_plan",
+        "subscriptions.trial_until_ms", "wallets.expiry_noticed_ms", "wallets.team_id",
+    },
+    "0003": {
+        "admin_months", "invoices", "payment_accounts", "payment_bills", "payment_disputes",
+        "payment_events", "payment_refunds", "voucher_batches", "voucher_tries", "vouchers",
+        "sessions.refunded_grains",
+    },
+    "0004": {"deliveries", "member_settings", "notices.routed_ms"},
+    "0005": {
+        "seals", "seal_heads", "transactions.version", "transactions.actor", "transactions.reason",
+        "transactions.remark_hash", "remarks.salt", "remarks.erased_ms",
+    },
+    "0006": {"break_glass_acts", "break_glass_ends", "break_glass_starts"},
+    "0007": {
+        "closed_figures", "closed_months", "closed_reports", "erasures", "late_postings",
+        "money_moves", "subscriptions.cost_centre", "transactions.plan",
+        "transactions.cost_centre", "invoices.voided_ms",
+    },
+}  # fmt: skip
+
+
+def test_every_revision_is_released_or_written_down():
+    revisions = chain()
+    newest = RELEASED[-1]
+    assert set(RELEASED) <= set(revisions)
+    since = revisions[revisions.index(newest) + 1 :]
+    assert since == list(ADDED), (
+        f"revisions after {newest} must be in ADDED, in their order: with what they add, for a "
+        "release that goes on beside them"
+    )
+
+
+def added_by(before, after):
+    tables = {table for table, _ in before}
+    return {
+        table if table not in tables else f"{table}.{column}"
+        for table, column in after.keys() - before.keys()
+    }
+
+
+@pytest.fixture(params=list(ADDED))
+def step(request, old):
+    """Books of a release just before a revision of this checkout, and that revision."""
+    revisions = chain()
+    old.migrate(revisions[revisions.index(request.param) - 1])
+    return request.param
+
+
+def test_a_revision_only_adds_and_the_release_goes_on(old, step):
+    before = old.columns()
+    old.migrate(step)
+    after = old.columns()
+    assert added_by(before, after) == ADDED[step]
+    assert before.keys() <= after.keys(), "nothing goes"
+    kept = {column: type_ for column, (type_, _) in before.items()}
+    assert {column: after[column][0] for column in kept} == kept, "and nothing changes its type"
+    tables = {table for table, _ in before}
+    must_be_given = {
+        column
+        for column, (_, needed) in after.items()
+        if needed and column[0] in tables and not before.get(column, ("", False))[1]
+    }
+    assert must_be_given == set(), "the older release gives nothing for what it does not know"
+    assert old.all_rows() == old.opened
+    old.go_on()
+    ledger = old.open_new()
+    assert ledger.audit() == ()
+    ledger.close()
 
 
 # --- controls: migrations that must not pass --------------------------------------------------

@@ -1,16 +1,20 @@
 """Snapshots that lie: what was proven is charged, all of it, and nothing of it twice."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.store import Store, open_engine
 from jhub_tokens.wire import EndSeen, Snapshot
 from tests.faults.lying_hub import Knowledge, LyingHub
+from tests.faults.postgresql import at_statement
+from tests.faults.processes import eventually
 from tests.faults.test_races import roomy
 from tests.faults.worlds import new_worlds, one_world  # noqa: F401  (fixtures)
+from tests.ledger.conftest import World
 
 TICKS = 20
 STREAMS = {"SQLite": 60, "PostgreSQL": 25}
@@ -216,3 +220,41 @@ def test_what_was_proven_is_charged_once(part, world, store, new_world, thorough
         f"control: a charge per snapshot interval, {new_world.database}",
         f"{naive_missed / 1000:.0f} s missed, {naive_excess / 1000:.0f} s charged in excess",
     )
+
+
+# --- at two replicas at once ------------------------------------------------------------------
+
+
+@pytest.mark.postgresql
+def test_of_two_snapshots_at_two_replicas_the_newer_one_holds(postgres_template):
+    """A balancer may hand them to different replicas, and the older one may be held up there."""
+    world = World(postgres_template())
+    other = world.open()
+    member, identity = world.join()
+    world.hub.run(member, identity)
+    older, newer = world.hub.snapshot(), world.hub.snapshot()
+    store = Store(open_engine(world.url))
+
+    def waits_for_lock():
+        query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = :name"
+        with store.read() as connection:
+            return connection.execute(text(query), {"name": store.engine.url.database}).first()
+
+    with ThreadPoolExecutor(1) as pool:
+        overtaking = []
+
+        def overtake():
+            overtaking.append(pool.submit(other.observe, newer))
+            eventually(lambda: overtaking[0].done() or waits_for_lock(), "it is done or waits")
+
+        with at_statement(world.url, "UPDATE hubs", overtake):
+            world.ledger.observe(older)
+        overtaking[0].result(30)
+    hubs = schema.hubs
+    with store.read() as connection:
+        row = connection.execute(select(hubs.c.sequence)).scalar_one()
+    store.close()
+    assert row == newer.sequence, "what is older than the newest must not count as news again"
+    other.close()
+    assert world.ledger.audit() == ()
+    world.ledger.close()

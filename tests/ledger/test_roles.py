@@ -3,7 +3,9 @@
 That every operation works for such a role is in ``tests/faults/test_service_role.py``.
 """
 
+import re
 import uuid
+from pathlib import Path
 
 import pytest
 from alembic import command
@@ -84,6 +86,18 @@ def test_every_table_has_its_privileges():
     assert privileges().keys() - {"alembic_version"} == metadata.tables.keys()
     for table in migrate.GUARDED_TABLES:
         assert privileges()[table] == ("SELECT", "INSERT")
+
+
+def test_the_guide_says_what_is_granted():
+    guide = (Path(__file__).parents[2] / "docs/operator-guide.md").read_text(encoding="utf-8")
+    section = guide[guide.index("What it is granted") : guide.index("It can truncate nothing")]
+    told, others = {}, ()
+    for line in section.splitlines():
+        if line.startswith("| `") or line.startswith("| all"):
+            tables, granted = (re.findall(r"`(\w+)`", cell) for cell in line.split("|")[1:3])
+            told |= dict.fromkeys(tables, tuple(granted))
+            others = others if tables else tuple(granted)
+    assert privileges() == {table: told.get(table, others) for table in privileges()}
 
 
 # --- opening ----------------------------------------------------------------------------------
