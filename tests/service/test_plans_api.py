@@ -45,6 +45,7 @@ async def test_a_plan_is_changed_tried_cancelled_and_kept(
     trial = await boss.post(f"{path}/trials", {"plan": "pro"})
     assert (trial.status_code, trial.json()["kind"]) == (201, "trial")
     assert (await boss.get(path)).json()["plan_title"] == "Pro"
+    story.clock.advance_ms(1)  # changes of the same millisecond have no order
     again = await boss.post(f"{path}/trials", {"plan": "pro"})
     assert (again.status_code, again.json()["code"]) == (409, "tried_before")
     up = await boss.post(f"{path}/plan-changes", {"plan": "pro", "reason": "thesis"})
