@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-dev demo test test-fast test-hub test-journeys lint typecheck format \
-	test-faults bench bench-ledger lock wheel clean
+	test-faults bench bench-ledger lock wheel clean images-lock images-check images-test
 
 help: ## Show this help
 	@echo "make …"
@@ -80,6 +80,16 @@ lock: $(VENV)/.dev-ready ## Resolve requirements/*.txt anew
 			--constraints requirements/hub-$$hub.in --output-file requirements/hub-$$hub.txt \
 			pyproject.toml || exit 1; \
 	done
+
+images-lock: $(VENV)/.dev-ready ## Resolve the locks of the images anew
+	$(BIN)/python -m images lock
+
+images-check: $(VENV)/.dev-ready ## Check the images' locks, sizes, versions and Dockerfile
+	$(BIN)/python -m images check
+	$(BIN)/hadolint --config images/.hadolint.yaml images/Dockerfile
+
+images-test: $(VENV)/.dev-ready ## Build an image on a stand-in base and run it
+	$(BIN)/pytest tests/images --images $(PYTEST_ARGS)
 
 clean: ## Remove everything that was made here
 	rm -rf .venv .cache .demo dist test-artefacts .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,6 +11,9 @@ def pytest_addoption(parser):
         action="store_true",
         help="run the long form of faults and state machines, as a nightly run should",
     )
+    parser.addoption(
+        "--images", action="store_true", help="build an image and run it (make images-test)"
+    )
 
 
 @pytest.fixture

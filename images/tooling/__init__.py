@@ -1,0 +1,1 @@
+"""Locks, sizes, bills of materials, versions and builds of the images."""

@@ -1,0 +1,229 @@
+"""A real image, run as Kubernetes would: any uid, no capabilities, a read-only root."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import uuid
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.hub.harness import HubProcess, eventually, free_ports
+
+ROOT = Path(__file__).parents[2]
+UID = 23456
+
+pytestmark = pytest.mark.image
+
+
+@pytest.fixture(scope="session")
+def image(request):
+    if not request.config.getoption("--images"):
+        pytest.skip("builds an image: make images-test")
+    built = subprocess.run([str(ROOT / ".ci" / "images")], stdout=subprocess.PIPE, text=True)
+    if built.returncode == 3 and not os.environ.get("CI"):
+        pytest.skip("this machine has no tools to build images")
+    assert built.returncode == 0, "the image could not be built"
+    return built.stdout.split()[-1]
+
+
+class Container:
+    """One container on the host's network, with a volume and a Secret of its own."""
+
+    def __init__(self, image, directory):
+        self.name = f"jhub-tokens-test-{uuid.uuid4().hex[:12]}"
+        self.image, self.directory = image, directory
+        self.port, self.ssh_port = free_ports(2)
+        self.workspace, self.secret = directory / "workspace", directory / "secret"
+        for folder in (self.workspace, self.secret):
+            folder.mkdir(exist_ok=True)
+        os.chown(self.workspace, UID, UID)
+        self.key = self.make_key("member")
+        self.secret.joinpath("authorized_keys").write_text(Path(f"{self.key}.pub").read_text())
+
+    def make_key(self, name):
+        key = self.directory / name
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+        return key
+
+    def arguments(self, **environment):
+        words = ["podman", "--cgroup-manager", "cgroupfs", "run", "--runtime", "runc"]
+        words += ["--name", self.name, "--network", "host", "--user", f"{UID}:{UID}"]
+        words += ["--passwd=false", "--read-only", "--read-only-tmpfs=false", "--cap-drop=all"]
+        words += ["--security-opt", "no-new-privileges"]
+        words += ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
+        words += ["--tmpfs", "/tmp:mode=1777", "--tmpfs", "/run/jhub:mode=0777"]
+        words += ["--volume", f"{self.workspace}:/workspace"]
+        words += ["--volume", f"{self.secret}:/etc/jhub/ssh:ro"]
+        environment = {"JHUB_SSH_PORT": str(self.ssh_port)} | environment
+        for name, value in environment.items():
+            words += ["--env", f"{name}={value}"]
+        return words
+
+    def start(self):
+        words = self.arguments(
+            JUPYTERHUB_API_TOKEN="a-token",
+            JUPYTERHUB_CLIENT_ID="jupyterhub-user-ada",
+            JUPYTERHUB_API_URL="http://127.0.0.1:1/hub/api",
+            JUPYTERHUB_USER="ada",
+            JUPYTERHUB_SERVICE_PREFIX="/user/ada/",
+            JUPYTERHUB_SERVICE_URL=f"http://127.0.0.1:{self.port}/user/ada/",
+            JUPYTERHUB_BASE_URL="/",
+            JUPYTERHUB_OAUTH_CALLBACK_URL="/user/ada/oauth_callback",
+        )
+        subprocess.run([*words, "--detach", self.image], check=True, stdout=subprocess.DEVNULL)
+        eventually(lambda: not self.ssh("true").returncode, "SSH answers", within_s=60)
+
+    def ssh(self, *command, user="jovyan", key=None, options=()):
+        words = ["ssh", "-F", "none", "-p", str(self.ssh_port), "-o", "BatchMode=yes"]
+        words += ["-o", "StrictHostKeyChecking=accept-new", "-o", "IdentitiesOnly=yes"]
+        words += ["-o", f"UserKnownHostsFile={self.directory}/known_hosts", *options]
+        words += ["-i", str(key or self.key), f"{user}@127.0.0.1", *command]
+        return subprocess.run(words, capture_output=True, text=True, timeout=60)
+
+    def logs(self):
+        told = subprocess.run(["podman", "logs", self.name], capture_output=True, text=True)
+        return told.stdout + told.stderr
+
+    def stop(self):
+        subprocess.run(["podman", "stop", "--time", "30", self.name], stdout=subprocess.DEVNULL)
+        told = subprocess.run(
+            ["podman", "inspect", "--format", "{{.State.ExitCode}}", self.name],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        return int(told.stdout or -1)
+
+    def remove(self):
+        subprocess.run(["podman", "rm", "--force", self.name], stdout=subprocess.DEVNULL)
+
+
+WRAPPER = """\
+#!/bin/sh
+# What the hub tells a server by its environment goes on into the container, but no host's folder.
+unset JUPYTERHUB_ROOT_DIR
+set --
+for name in $(env | sed -n 's/^\\(JUPYTERHUB_[A-Z_]*\\)=.*/\\1/p'); do
+    set -- "$@" --env "$name"
+done
+exec {run} "$@" {image} jupyterhub-singleuser
+"""
+
+
+@pytest.fixture(scope="module")
+def hub(image, tmp_path_factory):
+    """A real hub, for which the container is a member's server."""
+    directory = tmp_path_factory.mktemp("hub")
+    made = Container(image, tmp_path_factory.mktemp("container"))
+    wrapper = directory / "in-container"
+    run = shlex.join(made.arguments(FROM_OPERATOR="it's here"))
+    wrapper.write_text(WRAPPER.format(run=run, image=image))
+    wrapper.chmod(0o755)
+    started = HubProcess(directory, after=f"c.Spawner.cmd = [{str(wrapper)!r}]")
+    started.container = made
+    try:
+        started.start()
+        started.add_user("pro-1")
+        started.start_server("pro-1")
+        yield started
+    finally:
+        started.close()
+        made.remove()
+
+
+@pytest.fixture
+def container(hub):
+    eventually(lambda: not hub.container.ssh("true").returncode, "SSH answers", within_s=30)
+    return hub.container
+
+
+def test_the_smoke_check_runs_tensorflow(image, tmp_path):
+    made = Container(image, tmp_path)
+    try:
+        ran = subprocess.run(
+            [*made.arguments(), image, "jhub-image-smoke"], capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        told = json.loads(ran.stdout.splitlines()[-1])
+        assert told["ok"] is True
+        assert told["checks"]["tensorflow"]["version"] == "2.9.3"
+        assert told["checks"]["tensorflow"]["add"] == [5.0, 7.0, 9.0]
+    finally:
+        made.remove()
+
+
+def test_a_key_opens_a_session_with_the_notebooks_environment(container):
+    told = container.ssh(
+        'echo "$FROM_OPERATOR"; id -u; command -v python; grep CapEff /proc/self/status'
+    )
+    assert told.stdout.splitlines()[:3] == ["it's here", str(UID), "/opt/framework/bin/python"]
+    assert told.stdout.split()[-1] == "0" * 16
+
+
+def test_passwords_root_and_other_keys_are_refused(container):
+    wrong = container.directory / "wrong"
+    if not wrong.exists():
+        container.make_key("wrong")
+    password = ("-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password")
+    for told in (
+        container.ssh("true", key=wrong),
+        container.ssh("true", user="root"),
+        container.ssh("true", options=password),
+    ):
+        assert told.returncode == 255
+        assert "Permission denied (publickey)" in told.stderr
+
+
+def test_a_changed_secret_holds_from_the_next_login(container):
+    keys = container.secret / "authorized_keys"
+    before = keys.read_text()
+    other = container.make_key("other")
+    keys.write_text(Path(f"{other}.pub").read_text())
+    try:
+        assert container.ssh("true").returncode == 255
+        assert container.ssh("true", key=other).returncode == 0
+    finally:
+        keys.write_text(before)
+
+
+def test_jupyter_answers_who_the_hub_knows_and_nobody_else(hub):
+    path = f"{hub.url}/user/pro-1/api/kernelspecs"
+    assert httpx.get(path).status_code == 403
+    known = hub.client.get(path)
+    assert known.status_code == 200, known.text
+    assert [spec["spec"]["display_name"] for spec in known.json()["kernelspecs"].values()] == [
+        "TensorFlow 2.9"
+    ]
+
+
+def test_tensorboard_runs_behind_jupyter(hub):
+    def answers():
+        return hub.client.get("/user/pro-1/tensorboard/", timeout=90).status_code == 200
+
+    assert httpx.get(f"{hub.url}/user/pro-1/tensorboard/").status_code != 200
+    eventually(answers, "TensorBoard answers", within_s=90)
+
+
+def test_the_root_is_read_only_and_the_image_lacks_what_builders_need(container):
+    assert "Read-only" in container.ssh("touch /opt/x").stderr
+    assert container.ssh("command -v gcc uv").stdout == ""
+
+
+def test_a_stop_lets_a_training_save_and_the_host_key_stays(image, tmp_path):
+    made = Container(image, tmp_path)
+    try:
+        made.start()
+        saver = "trap 'echo saved > /workspace/saved; exit 0' TERM; while :; do sleep 0.1; done"
+        made.workspace.joinpath("train.sh").write_text(saver)
+        told = made.ssh("nohup bash /workspace/train.sh >/dev/null 2>&1 & echo begun")
+        assert told.stdout == "begun\n"
+        assert made.stop() != 137, made.logs()
+        assert made.workspace.joinpath("saved").read_text() == "saved\n"
+        subprocess.run(["podman", "start", made.name], check=True, stdout=subprocess.DEVNULL)
+        # known_hosts is the same: another host key would be refused for ever.
+        eventually(lambda: made.ssh("echo again").stdout == "again\n", "the same host", within_s=30)
+    finally:
+        made.remove()
