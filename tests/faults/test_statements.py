@@ -56,6 +56,7 @@ READS = {
     ),
     "payments.invoices": lambda ledger, member: ledger.payments.invoices(member.member_id),
     "periods": lambda ledger, member: ledger.periods(member.member_id),
+    "ping": lambda ledger, member: ledger.ping(),
     "plan_changes": lambda ledger, member: ledger.plan_changes(member.member_id),
     "prospects": lambda ledger, member: ledger.prospects(member.member_id, []),
     "standing_stops": lambda ledger, member: ledger.standing_stops(),
