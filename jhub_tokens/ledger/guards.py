@@ -1,4 +1,6 @@
-"""The triggers that make the truth append-only: put in by migrations, checked at each start.
+"""The triggers that keep the truth: put in by migrations, checked at each start.
+
+Some make tables append-only, those of `jhub_tokens.ledger.posting` keep closed months closed.
 
 What is checked is what they do, not what they are called: a trigger that is switched off, sits on
 another table, fires for less, or calls a function that lets changes pass is as good as missing.
@@ -13,7 +15,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
-from jhub_tokens.ledger.posting import POSTING_TRIGGERS
+from jhub_tokens.ledger.posting import postgresql_triggers, sqlite_triggers
 from jhub_tokens.ledger.store import DatabaseProblem
 
 __all__ = ["FINANCE_TABLES", "GUARDED_TABLES", "check_guards", "install_guards"]
@@ -46,6 +48,8 @@ _OPERATIONS = {
     "TRUNCATE": _BEFORE_STATEMENT | 32,
 }
 _ON_SQLITE = ("DELETE", "UPDATE")
+#: The same code for a trigger after an INSERT, one a row.
+_AFTER_INSERTED_ROW = 1 | 4
 _FUNCTION = "BEGIN RAISE EXCEPTION '% are append-only', TG_TABLE_NAME; END"
 #: Beyond `tgenabled`: a condition or a list of columns lets some changes pass.
 _TRIGGERS = text(
@@ -55,7 +59,8 @@ _TRIGGERS = text(
     "l.lanname AS language, p.prosrc AS source "
     "FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid "
     "JOIN pg_language l ON l.oid = p.prolang "
-    "WHERE NOT t.tgisinternal AND t.tgrelid = to_regclass(:table)"
+    "WHERE NOT t.tgisinternal AND t.tgrelid IN "
+    "(SELECT to_regclass(name) FROM unnest(CAST(:tables AS text[])) AS names (name))"
 )
 _REMEDY = "Restore the database from a backup; nothing may write to books without guards."
 
@@ -119,41 +124,48 @@ def check_guards(connection: Connection) -> None:
             "for this role or database, which passes triggers by.",
             "Undo it: ALTER ROLE … RESET session_replication_role, or the same for the database.",
         )
-    for table in GUARDED_TABLES:
-        found = {row.name: row for row in connection.execute(_TRIGGERS, {"table": table}).all()}
-        for operation, type_ in _OPERATIONS.items():
-            name = _name(table, operation)
-            row = found.get(name)
-            if row is None:
-                _fail(name, "is missing")
-            elif not row.enabled:
-                _fail(name, "is switched off")
-            elif row.type != type_ or not row.whole:
-                _fail(name, "does not fire for every change")
-            elif row.language != "plpgsql" or _squeezed(row.source) != _FUNCTION:
-                _fail(name, "calls a function that is not ours")
-    query = text("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')")
-    _check_posting(set(connection.execute(query).scalars()))
+    wanted = _on_postgresql()
+    tables = sorted({table for table, _, _ in wanted.values()})
+    rows = connection.execute(_TRIGGERS, {"tables": tables}).all()
+    found = {(row.table_name, row.name): row for row in rows}
+    for name, (table, type_, body) in wanted.items():
+        row = found.get((table, name))
+        if row is None:
+            _fail(name, "is missing")
+        elif not row.enabled:
+            _fail(name, "is switched off")
+        elif row.type != type_ or not row.whole:
+            _fail(name, "does not fire for every change")
+        elif row.language != "plpgsql" or _squeezed(row.source) != body:
+            _fail(name, "calls a function that is not ours")
 
 
-def _check_posting(standing: set[str]) -> None:
-    for name in POSTING_TRIGGERS:
-        if name not in standing:
-            _fail(name, "is missing or switched off")
+def _on_postgresql() -> dict[str, tuple[str, int, str]]:
+    """Return for each trigger its table, when it fires, and what its function says."""
+    wanted = {
+        _name(table, operation): (table, type_, _FUNCTION)
+        for table in GUARDED_TABLES
+        for operation, type_ in _OPERATIONS.items()
+    }
+    for name, (table, body) in postgresql_triggers().items():
+        wanted[name] = (table, _AFTER_INSERTED_ROW, body)
+    return wanted
 
 
 def _check_on_sqlite(connection: Connection) -> None:
     query = text("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'")
     found = {row.name: row for row in connection.execute(query).all()}
-    for table in GUARDED_TABLES:
-        for operation in _ON_SQLITE:
-            name = _name(table, operation)
-            row = found.get(name)
-            if row is None:
-                _fail(name, "is missing")
-            elif row.tbl_name != table or _squeezed(row.sql) != _on_sqlite(table, operation):
-                _fail(name, "is not what these books put there")
-    _check_posting(set(found))
+    wanted = {
+        _name(table, operation): (table, _on_sqlite(table, operation))
+        for table in GUARDED_TABLES
+        for operation in _ON_SQLITE
+    }
+    for name, (table, statement) in {**wanted, **sqlite_triggers()}.items():
+        row = found.get(name)
+        if row is None:
+            _fail(name, "is missing")
+        elif row.tbl_name != table or _squeezed(row.sql) != statement:
+            _fail(name, "is not what these books put there")
 
 
 def _squeezed(source: str) -> str:

@@ -20,10 +20,11 @@ from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.rows import ENDS
 
 __all__ = [
-    "POSTING_TRIGGERS",
     "close_gate",
     "effective_ms",
     "install_posting",
+    "postgresql_triggers",
+    "sqlite_triggers",
 ]
 
 #: A table that is posted, with its key and the instant that a row of it is about. What is about
@@ -36,8 +37,6 @@ _POSTED = {
     ),
     "money_moves": ("move_id", "NEW.at_ms"),
 }
-#: The names of the triggers, which are checked at every start.
-POSTING_TRIGGERS = tuple(f"post_{table}" for table in _POSTED)
 #: Shared by whoever posts, held alone by whoever closes.
 _GATE = 0x6A74_636D
 
@@ -54,12 +53,30 @@ def close_gate(connection: Connection) -> None:
 
 
 def install_posting(connection: Connection) -> None:
-    """Make the triggers; called by migrations."""
-    for table, (key, instant) in _POSTED.items():
-        if connection.dialect.name == "sqlite":
-            _install_sqlite(connection, table, key, instant)
-        else:
-            _install_postgresql(connection, table, key, instant)
+    """Make the triggers; called by migrations.
+
+    Whoever changes what they say writes a migration that calls this again: at every start the
+    triggers are compared with what is said here.
+    """
+    if connection.dialect.name == "sqlite":
+        for name, (_, statement) in sqlite_triggers().items():
+            connection.execute(text(f"DROP TRIGGER IF EXISTS {name}"))
+            connection.execute(text(statement))
+        return
+    for name, (table, body) in postgresql_triggers().items():
+        connection.execute(
+            text(
+                f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql"
+                f" AS $$ {body} $$"
+            )
+        )
+        connection.execute(text(f"DROP TRIGGER IF EXISTS {name} ON {table}"))
+        connection.execute(
+            text(
+                f"CREATE TRIGGER {name} AFTER INSERT ON {table}"
+                f" FOR EACH ROW EXECUTE FUNCTION {name}()"
+            )
+        )
 
 
 def _late_row(key: str, instant: str) -> str:
@@ -72,33 +89,30 @@ def _late_row(key: str, instant: str) -> str:
     )
 
 
-def _install_sqlite(connection: Connection, table: str, key: str, instant: str) -> None:
-    connection.execute(text(f"DROP TRIGGER IF EXISTS post_{table}"))
-    connection.execute(
-        text(
+def sqlite_triggers() -> dict[str, tuple[str, str]]:
+    """Return for each trigger on SQLite its table and the statement that makes it."""
+    return {
+        f"post_{table}": (
+            table,
             f"CREATE TRIGGER post_{table} AFTER INSERT ON {table}"
             f" WHEN {instant} < (SELECT max(end_ms) FROM closed_months)"
-            f" BEGIN {_late_row(key, instant)}; END"
+            f" BEGIN {_late_row(key, instant)}; END",
         )
-    )
+        for table, (key, instant) in _POSTED.items()
+    }
 
 
-def _install_postgresql(connection: Connection, table: str, key: str, instant: str) -> None:
-    connection.execute(
-        text(
-            f"CREATE OR REPLACE FUNCTION post_{table}() RETURNS trigger LANGUAGE plpgsql AS $$"
-            " BEGIN"
+def postgresql_triggers() -> dict[str, tuple[str, str]]:
+    """Return for each trigger on PostgreSQL its table and the body of its function."""
+    return {
+        f"post_{table}": (
+            table,
+            "BEGIN"
             f" PERFORM pg_advisory_xact_lock_shared({_GATE});"
             # A statement of its own, so that it sees a close that was waited for.
             f" IF {instant} < (SELECT max(end_ms) FROM closed_months) THEN"
             f" {_late_row(key, instant)};"
-            " END IF; RETURN NULL; END $$"
+            " END IF; RETURN NULL; END",
         )
-    )
-    connection.execute(text(f"DROP TRIGGER IF EXISTS post_{table} ON {table}"))
-    connection.execute(
-        text(
-            f"CREATE TRIGGER post_{table} AFTER INSERT ON {table}"
-            f" FOR EACH ROW EXECUTE FUNCTION post_{table}()"
-        )
-    )
+        for table, (key, instant) in _POSTED.items()
+    }

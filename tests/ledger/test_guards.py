@@ -1,9 +1,12 @@
 """Guards are checked at each start by what they do, not by what they are called."""
 
+import hashlib
+
 import pytest
 from sqlalchemy import text
 
-from jhub_tokens.ledger import DatabaseProblem, open_ledger
+from jhub_tokens.ledger import DatabaseProblem, guards, open_ledger
+from jhub_tokens.ledger.posting import postgresql_triggers, sqlite_triggers
 from jhub_tokens.ledger.store import Store, open_engine
 
 ON_BOTH = {
@@ -26,6 +29,13 @@ ON_SQLITE = {
             "WHEN OLD.number > 9 BEGIN SELECT RAISE(ABORT, 'transactions are append-only'); END",
         ],
         "guard_transactions_delete is not what these books put there",
+    ),
+    "closed months stay open": (
+        [
+            "DROP TRIGGER post_transactions",
+            f"CREATE TRIGGER post_transactions AFTER INSERT ON transactions BEGIN {NO_GUARD}; END",
+        ],
+        "post_transactions is not what these books put there",
     ),
     "on another table": (
         [
@@ -73,6 +83,18 @@ ON_POSTGRESQL = {
             )
         ],
         "calls a function that is not ours",
+    ),
+    "closed months stay open": (
+        [
+            LETS_PASS.replace(
+                "CREATE FUNCTION lets_pass", "CREATE OR REPLACE FUNCTION post_money_moves"
+            )
+        ],
+        "post_money_moves calls a function that is not ours",
+    ),
+    "closing switched off": (
+        ["ALTER TABLE transactions DISABLE TRIGGER post_transactions"],
+        "post_transactions is switched off",
     ),
     "after, for each row": (
         [
@@ -135,6 +157,16 @@ def test_a_guard_that_does_not_guard_is_noticed_at_start(database_url, statement
         open_ledger(database_url)
     assert said in problem.value.message
     assert problem.value.remedy
+
+
+def test_what_the_triggers_say_changes_with_a_migration_only():
+    """At a start they are compared with the code: a new text here needs a revision that puts it in.
+
+    `posting.install_posting` and `guards.install_guards` do; then this is the new text's.
+    """
+    said = [guards._FUNCTION, *map(str, postgresql_triggers().items())]
+    said += [guards._on_sqlite("entries", "UPDATE"), *map(str, sqlite_triggers().items())]
+    assert hashlib.sha256("\n".join(said).encode()).hexdigest()[:16] == "57b4c3678b74576f"
 
 
 @pytest.mark.postgresql
