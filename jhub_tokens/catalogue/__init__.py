@@ -6,9 +6,11 @@ line numbers, `checks` looks at what one key alone cannot tell, and `reading` pu
 
 from __future__ import annotations
 
+from jhub_tokens.catalogue.accounts import Account, facts_of
 from jhub_tokens.catalogue.models import (
     AssignRule,
     Catalogue,
+    Decision,
     ImageVersion,
     Plan,
     Policy,
@@ -28,10 +30,12 @@ from jhub_tokens.catalogue.reading import (
 )
 
 __all__ = [
+    "Account",
     "AssignRule",
     "Catalogue",
     "CatalogueError",
     "CheckReport",
+    "Decision",
     "ImageVersion",
     "Plan",
     "Policy",
@@ -42,6 +46,7 @@ __all__ = [
     "TopUp",
     "Trial",
     "check_catalogue",
+    "facts_of",
     "load_catalogue",
     "parse_catalogue",
     "shipped_catalogue",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jhub_tokens.catalogue.models import Catalogue
+from jhub_tokens.catalogue.models import FACT_KINDS, Catalogue
 from jhub_tokens.catalogue.problems import Problem
 from jhub_tokens.catalogue.tree import Path, Tree, field_name
 from jhub_tokens.catalogue.values import nearest
+from jhub_tokens.facts import Facts
 from jhub_tokens.units import GRAINS_MAX, GRAINS_PER_MILLITOKEN, cost_grains, format_tokens
 
 __all__ = ["check_consistency", "check_references", "find_warnings"]
@@ -49,7 +50,11 @@ def check_references(tree: Tree) -> None:
     for tag, image in _mapping(top.get("images")).items():
         refer(("images", tag, "successor"), _mapping(image).get("successor"), "images")
     for index, rule in enumerate(_list(top.get("assign"))):
-        refer(("assign", index, "plan"), _mapping(rule).get("plan"), "plans")
+        entry = _mapping(rule)
+        refer(("assign", index, "plan"), entry.get("plan"), "plans")
+        if isinstance(rule, dict) and entry.get("plan") is None and entry.get("refuse") is not True:
+            path: Path = ("assign", index, "plan")
+            tree.report(path, "this key is missing", "Add plan: pro, or refuse: true")
     for name, team in _mapping(top.get("teams")).items():
         refer(("teams", name, "plan"), _mapping(team).get("plan"), "plans")
 
@@ -108,8 +113,18 @@ def check_consistency(catalogue: Catalogue, tree: Tree) -> None:
                 ("images", tag, "successor"), "an image cannot succeed itself", "Name another image"
             )
     for index, rule in enumerate(catalogue.assign):
-        if not rule.members and not rule.groups:
-            tree.report(("assign", index), "this rule is about nobody", "Add members: or groups:")
+        if not rule.conditions("", (), Facts()):
+            tree.report(
+                ("assign", index),
+                "this rule is about nobody",
+                "Add members:, groups:, email_domains:, claims: or another condition",
+            )
+        if rule.refuse and rule.plan:
+            tree.report(
+                ("assign", index, "refuse"),
+                "a rule gives a plan or refuses entry, not both",
+                "Remove plan:, or remove refuse:",
+            )
     for index, top_up in enumerate(catalogue.top_ups):
         if not top_up.amount_mtok or not top_up.price.amount_minor:
             tree.report(
@@ -220,7 +235,13 @@ def _image_warnings(catalogue: Catalogue) -> _Found:
 def _assign_warnings(catalogue: Catalogue) -> _Found:
     seen: dict[tuple[str, str], int] = {}
     for index, rule in enumerate(catalogue.assign):
-        for kind, names in (("members", rule.members), ("groups", rule.groups)):
+        if rule.match == "all":
+            continue  # the same name may well decide together with another condition
+        for kind, names in (
+            ("members", rule.members),
+            ("groups", rule.groups),
+            *((kind, getattr(rule.asked, kind)) for kind in FACT_KINDS),
+        ):
             for position, name in enumerate(names):
                 first = seen.setdefault((kind, name), index)
                 if first != index:
@@ -229,3 +250,5 @@ def _assign_warnings(catalogue: Catalogue) -> _Found:
                         f"'{name[:60]}' is already in rule assign[{first}], which wins",
                         "Remove one of the two",
                     )
+    if catalogue.entry == "assigned" and not catalogue.assign:
+        yield ("entry",), "nobody is assigned a plan, so nobody may enter", "Add rules to assign:"
