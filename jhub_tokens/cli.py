@@ -62,7 +62,7 @@ def _run(arguments: list[str]) -> int:
             name, help=summary, description=f"{summary}.", allow_abbrev=False
         )
         if name == chosen:
-            module: Any = importlib.import_module(f"jhub_tokens.commands.{name}")
+            module: Any = importlib.import_module(f"jhub_tokens.commands.{name.replace('-', '_')}")
             module.add_arguments(subparser)
             run = module.run
     try:

@@ -26,6 +26,7 @@ from jhub_tokens.ledger import (
 )
 from jhub_tokens.ledger.audit import Finding, audit
 from jhub_tokens.ledger.batches import Changed, change_wallets
+from jhub_tokens.ledger.directory import DirectoryBooks
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.money_records import RefundBooked
 from jhub_tokens.ledger.outbox import Outbox, notice_record
@@ -102,6 +103,8 @@ class Ledger:
         self.outbox = Outbox(runner)
         #: How members want to be told.
         self.member_settings = MemberSettingsBooks(runner)
+        #: What a sign-in provider's directory says of members.
+        self.directory = DirectoryBooks(runner)
         #: Vouchers: made in batches, redeemed by members.
         self.vouchers = VoucherBooks(runner)
         #: Payments: invoices, what providers tell of them, fees past due.

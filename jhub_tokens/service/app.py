@@ -12,6 +12,7 @@ from tornado.web import Application, RequestHandler, StaticFileHandler
 from jhub_tokens.service.errors import Problem
 from jhub_tokens.service.handlers import (
     admin_pages,
+    directory_api,
     health,
     hub_api,
     money_api,
@@ -37,6 +38,7 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("api/v1/hub/admissions", hub_api.AdmissionsHandler),
     ("api/v1/hub/snapshots", hub_api.SnapshotsHandler),
     ("api/v1/hub/stops", hub_api.StopsHandler),
+    ("api/v1/directory", directory_api.DirectoryHandler),
     ("api/v1/members", people_api.MembersHandler),
     ("api/v1/members/me/settings", settings_api.SettingsHandler),
     ("api/v1/members/me/settings/email", settings_api.EmailHandler),

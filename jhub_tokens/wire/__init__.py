@@ -14,6 +14,7 @@ from jhub_tokens.wire.base import (
     Amount,
     Identity,
 )
+from jhub_tokens.wire.directory import DirectoryAccount, DirectoryDone, DirectoryOrder
 from jhub_tokens.wire.people import (
     ErrorBody,
     GrantOrder,
@@ -75,6 +76,9 @@ __all__ = [
     "AdmitRequest",
     "Alternative",
     "Amount",
+    "DirectoryAccount",
+    "DirectoryDone",
+    "DirectoryOrder",
     "EmailOrder",
     "EndSeen",
     "ErrorBody",

@@ -16,6 +16,7 @@ from jhub_tokens.ledger.schema.books import (
     transactions,
     wallets,
 )
+from jhub_tokens.ledger.schema.identity import member_facts
 from jhub_tokens.ledger.schema.money import (
     admin_months,
     invoices,
@@ -38,6 +39,7 @@ __all__ = [
     "grants",
     "hubs",
     "idempotency",
+    "member_facts",
     "member_settings",
     "invoices",
     "members",

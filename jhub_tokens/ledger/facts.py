@@ -1,0 +1,52 @@
+"""Facts of members: kept as they are told, and a membership suspended while its account is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, insert, update
+from sqlalchemy.engine import RowMapping
+
+from jhub_tokens.facts import Facts
+from jhub_tokens.ledger import schema
+
+__all__ = ["PROVIDER", "are_news", "facts_in", "keep_facts", "note_frozen_by"]
+
+#: Who acts in the books where the sign-in provider decides.
+PROVIDER = "sign-in provider"
+_t = schema.member_facts
+
+
+def facts_in(row: RowMapping) -> Facts | None:
+    """Return the facts in a member's row, None if nothing was told yet."""
+    if row["facts"] is None:
+        return None
+    try:
+        return Facts.model_validate(row["facts"])
+    except ValidationError:  # a later release wrote them: asked again at the next sign-in
+        return None
+
+
+def are_news(row: RowMapping, told: Facts | None) -> bool:
+    """Tell whether what is told of a member changes anything in the books."""
+    facts = told or facts_in(row)
+    if facts is None:
+        return False
+    suspends = bool(facts.gone) and row["state"] == "active"
+    returns = not facts.gone and bool(row["froze"])
+    return suspends or returns or (told is not None and told != facts_in(row))
+
+
+def keep_facts(connection: Connection, now_ms: int, row: RowMapping, facts: Facts) -> None:
+    """Keep what is told of the member in `row`."""
+    values: dict[str, Any] = {"facts": facts.model_dump(mode="json"), "told_ms": now_ms}
+    mine = _t.c.member_id == row["member_id"]
+    if not connection.execute(update(_t).where(mine).values(values)).rowcount:
+        connection.execute(insert(_t), {"member_id": row["member_id"], **values})
+
+
+def note_frozen_by(connection: Connection, member_id: str, *, provider: bool) -> None:
+    """Note whether a membership is frozen for its account alone."""
+    mine = update(_t).where(_t.c.member_id == member_id, _t.c.froze.is_(not provider))
+    connection.execute(mine.values(froze=provider))
