@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from jupyterhub.app import JupyterHub
 
 from jhub_tokens.hub.agent import Agent
 from jhub_tokens.hub.client import TokenServiceClient
 
-__all__ = ["HubSide", "Settings", "current", "hub_app", "install"]
+__all__ = ["GroupsFrom", "HubSide", "Settings", "current", "hub_app", "install"]
+
+#: Who owns the hub's groups: the sign-in provider, or the hub's administrators.
+GroupsFrom = Literal["provider", "hub"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Settings:
     service_url: str  # scheme, host and port, without the hub's base URL
     token: str
     hub_name: str = "hub"
+    catalogue_path: str | None = None  # where the rules for signing in are, if they are here
+    groups_from: GroupsFrom | None = None
 
 
 def hub_app() -> Any | None:

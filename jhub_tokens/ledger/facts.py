@@ -11,7 +11,7 @@ from sqlalchemy.engine import RowMapping
 from jhub_tokens.facts import Facts
 from jhub_tokens.ledger import schema
 
-__all__ = ["PROVIDER", "are_news", "facts_in", "keep_facts", "note_frozen_by"]
+__all__ = ["PROVIDER", "are_news", "facts_in", "facts_now", "keep_facts", "note_frozen_by"]
 
 #: Who acts in the books where the sign-in provider decides.
 PROVIDER = "sign-in provider"
@@ -28,14 +28,25 @@ def facts_in(row: RowMapping) -> Facts | None:
         return None
 
 
+def facts_now(row: RowMapping, told: Facts | None) -> Facts | None:
+    """Return the facts of a member in the light of what is told, None while there are none.
+
+    Of an account that is gone nothing else can be known: what was, stays.
+    """
+    known = facts_in(row)
+    if told is not None and told.gone and known is not None:
+        return known.model_copy(update={"gone": told.gone})
+    return told or known
+
+
 def are_news(row: RowMapping, told: Facts | None) -> bool:
     """Tell whether what is told of a member changes anything in the books."""
-    facts = told or facts_in(row)
+    facts = facts_now(row, told)
     if facts is None:
         return False
     suspends = bool(facts.gone) and row["state"] == "active"
     returns = not facts.gone and bool(row["froze"])
-    return suspends or returns or (told is not None and told != facts_in(row))
+    return suspends or returns or facts != facts_in(row)
 
 
 def keep_facts(connection: Connection, now_ms: int, row: RowMapping, facts: Facts) -> None:

@@ -14,7 +14,14 @@ from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.accounts import open_account
 from jhub_tokens.ledger.closing import finish_wallet
 from jhub_tokens.ledger.deadlines import notify, set_end
-from jhub_tokens.ledger.facts import PROVIDER, are_news, facts_in, keep_facts, note_frozen_by
+from jhub_tokens.ledger.facts import (
+    PROVIDER,
+    are_news,
+    facts_in,
+    facts_now,
+    keep_facts,
+    note_frozen_by,
+)
 from jhub_tokens.ledger.loading import load_wallet, load_wallets
 from jhub_tokens.ledger.plans import change_by_rule
 from jhub_tokens.ledger.records import MemberRecord
@@ -126,7 +133,7 @@ def _is_news(
 
 def _plan_by_rule(catalogue: Catalogue, row: RowMapping, identity: Identity) -> str | None:
     """Return the plan that the catalogue's rules want instead of the present one, if any."""
-    facts = identity.facts or facts_in(row)
+    facts = facts_now(row, identity.facts)
     wanted = catalogue.plan_for(identity.name, identity.groups, facts).name
     coming = row["next_plan"] or row["plan"]
     return None if row["pinned"] or coming == wanted else wanted
@@ -158,9 +165,10 @@ def ensure_member(
             .where(members.c.member_id == member_id)
             .values(name=identity.name, holds_name=True)
         )
-    if identity.facts is not None and identity.facts != facts_in(row):
-        keep_facts(connection, now_ms, row, identity.facts)
-    follow_account(connection, catalogue, now_ms, row, identity.facts or facts_in(row))
+    facts = facts_now(row, identity.facts)
+    if facts is not None and facts != facts_in(row):
+        keep_facts(connection, now_ms, row, facts)
+    follow_account(connection, catalogue, now_ms, row, facts)
     wanted = _plan_by_rule(catalogue, row, identity)
     if wanted is not None:
         change_by_rule(connection, catalogue, now_ms, member_id, wanted)

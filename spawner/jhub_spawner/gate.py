@@ -16,6 +16,7 @@ from traitlets import Dict, HasTraits, default
 from traitlets.utils.importstring import import_item
 
 from jhub_spawner.choice import choice_from_fields, choice_from_options, without_own_fields
+from jhub_spawner.machine import within_token
 from jhub_spawner.refused import StartRefused, not_counted, unavailable
 from jhub_spawner.selector import closed_form, render_selector
 from jhub_tokens import wire
@@ -125,7 +126,7 @@ class TokenGate(HasTraits):
     async def _admit(self) -> wire.Admission:
         spawner: Any = self
         hub = runtime.current()
-        choice = choice_from_options(spawner.user_options)
+        choice = within_token(spawner, choice_from_options(spawner.user_options))
         if isinstance(choice, wire.Refusal):
             raise self._refuse(choice)
         run = Run(

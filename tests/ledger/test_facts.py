@@ -72,6 +72,7 @@ def test_a_member_whose_account_is_gone_starts_nothing_and_what_runs_is_stopped(
         world.hub.start(member, ada, "cpu", "second")
     (told_of,) = (n for n in world.ledger.notices(member.member_id) if n.kind == "frozen")
     assert told_of.params["reason"] == "the account is disabled"
+    assert changes(world, member) == [], "what was known of a gone account still holds"
     assert told(world, ada, STAFF).state == "active"
     assert world.ledger.audit() == ()
 
