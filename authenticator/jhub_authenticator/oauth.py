@@ -12,7 +12,7 @@ from typing import Any
 
 from tornado import web
 from tornado.httpclient import HTTPClientError
-from traitlets import Bool, List, Set, Unicode
+from traitlets import Bool, HasTraits, List, Set, Unicode
 
 from jhub_authenticator.membership import MembershipMixin, no_entry
 from jhub_authenticator.providers import read_account, subject_of
@@ -33,7 +33,7 @@ _NO_ENTRY = "the rules do not let this account in any more"
 _heard: ContextVar[str | None] = ContextVar("jhub_tokens_provider_answer", default=None)
 
 
-class ProviderMixin(MembershipMixin):
+class ProviderMixin(MembershipMixin, HasTraits):
     """What a provider says decides who enters, with which plan, and when membership ends."""
 
     bind_accounts = Bool(
