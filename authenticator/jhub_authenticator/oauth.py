@@ -229,6 +229,27 @@ class ProviderMixin(MembershipMixin, HasTraits):
             raise no_entry(f"The sign-in provider's answer cannot be used: {problem}.")
         return info
 
+    def user_info_to_username(self, user_info: Any) -> str:
+        """Return the name as the base does; a claim that is no name is refused, not an error.
+
+        Raises
+        ------
+        tornado.web.HTTPError
+            403 if there is none.
+        """
+        hub: Any = self
+        problem = no_entry("The sign-in provider did not say under which name you are known.")
+        claim = hub.username_claim
+        if isinstance(claim, str) and claim in user_info and not _is_name(user_info[claim]):
+            raise problem  # the base would write everything it knows of the person into the log
+        try:
+            name = super().user_info_to_username(user_info)  # type: ignore[misc]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            raise problem from None
+        if not _is_name(name):
+            raise problem
+        return str(name)
+
     def _problem_with(self, info: Mapping[str, Any]) -> str:
         hub: Any = self
         audience = info.get("aud")
@@ -265,6 +286,10 @@ class ProviderMixin(MembershipMixin, HasTraits):
                 hub.log.error("The sign-in provider's answer cannot be used")
                 raise no_entry("The sign-in provider's answer cannot be used.") from None
             raise
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _answer_of(error: HTTPClientError) -> str:

@@ -63,8 +63,8 @@ def configure(
     It adds to what the configuration holds and takes nothing away, wherever in the file it is
     called: roles, services, hooks, template paths and variables of the operator stay. The
     spawner and authenticator classes are kept, too, with the gate and the membership put before
-    them; a hub that uses the `DemoAuthenticator` and names no spawner gets the embedded local
-    one. Without this call the hub is what it was before.
+    them; a hub that uses the `DemoAuthenticator` or the `PasswordAuthenticator` and names no
+    spawner gets the embedded local one. Without this call the hub is what it was before.
 
     Parameters
     ----------
@@ -280,13 +280,13 @@ def _hub_templates() -> list[str]:
 
 def _classes(spawner: Any, authenticator: Any) -> tuple[type, type]:
     """Return the gated spawner class and the authenticator class with membership."""
-    from jhub_authenticator import DemoAuthenticator, with_membership
+    from jhub_authenticator import DemoAuthenticator, PasswordAuthenticator, with_membership
     from jhub_spawner import TokenWorkspaceSpawner, gated
 
     if authenticator is None:
         authenticator = PAMAuthenticator  # the hub's own default
     unnamed = spawner in (None, LocalProcessSpawner, gated(LocalProcessSpawner))
-    if unnamed and issubclass(authenticator, DemoAuthenticator):
+    if unnamed and issubclass(authenticator, DemoAuthenticator | PasswordAuthenticator):
         # The hub's own default wants root, and a system account of each member's name.
         return TokenWorkspaceSpawner, authenticator
     if spawner is None:
