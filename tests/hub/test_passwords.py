@@ -168,7 +168,7 @@ def test_sign_up_approval_and_sign_in(classroom: HubProcess) -> None:
     assert teacher.client.post("/hub/accounts", data=form).status_code == 200
     pupil = hub.sign_in("pupil", GOOD)
     assert pupil.page.status_code == 200
-    assert hub.member("pupil")["plan"] == "basic"
+    assert hub.standing("pupil")["plan"] == "basic"
     assert pupil.get("/hub/accounts").status_code == 403
     # The member changes the password, and only with the present one.
     xsrf = pupil.xsrf(pupil.get("/hub/password").text)
