@@ -45,7 +45,7 @@ test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
 test-hub: $(VENV)/.dev-ready ## Run the tests against a whole JupyterHub
 	$(BIN)/pytest tests/hub -n 3 --dist loadfile $(PYTEST_ARGS)
 
-test-journeys: $(VENV)/.dev-ready $(VENV)/.chromium-ready ## Drive the demo in a real browser and by its API
+test-journeys: $(VENV)/.dev-ready $(VENV)/.chromium-ready $(VENV)/.oidc-ready ## Drive the demo in a real browser and by its API
 	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev-ready ## Check style and format
@@ -122,4 +122,8 @@ $(VENV)/.dev-ready: $(VENV)/.demo-ready
 
 $(VENV)/.chromium-ready: $(VENV)/.dev-ready .ci/chromium
 	@.ci/chromium $(BIN)/python
+	@touch $@
+
+$(VENV)/.oidc-ready: $(VENV)/.dev-ready .ci/oidc-provider
+	@.ci/oidc-provider $(BIN)/npm >/dev/null
 	@touch $@

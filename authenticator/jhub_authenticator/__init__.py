@@ -2,5 +2,13 @@
 
 from jhub_authenticator.demo import DemoAuthenticator
 from jhub_authenticator.membership import MembershipMixin, with_membership
+from jhub_authenticator.oauth import ProviderMixin
+from jhub_authenticator.passwords import PasswordAuthenticator
 
-__all__ = ["DemoAuthenticator", "MembershipMixin", "with_membership"]
+__all__ = [
+    "DemoAuthenticator",
+    "MembershipMixin",
+    "PasswordAuthenticator",
+    "ProviderMixin",
+    "with_membership",
+]

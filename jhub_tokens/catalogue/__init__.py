@@ -6,10 +6,12 @@ line numbers, `checks` looks at what one key alone cannot tell, and `reading` pu
 
 from __future__ import annotations
 
+from jhub_tokens.catalogue.accounts import Account, facts_of
 from jhub_tokens.catalogue.models import (
     AssignRule,
     Catalogue,
     CostCentre,
+    Decision,
     ImageVersion,
     Plan,
     Policy,
@@ -29,11 +31,13 @@ from jhub_tokens.catalogue.reading import (
 )
 
 __all__ = [
+    "Account",
     "AssignRule",
     "Catalogue",
     "CatalogueError",
     "CheckReport",
     "CostCentre",
+    "Decision",
     "ImageVersion",
     "Plan",
     "Policy",
@@ -44,6 +48,7 @@ __all__ = [
     "TopUp",
     "Trial",
     "check_catalogue",
+    "facts_of",
     "load_catalogue",
     "parse_catalogue",
     "shipped_catalogue",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jhub_tokens.catalogue.models import Catalogue
+from jhub_tokens.catalogue.models import FACT_KINDS, AssignRule, Catalogue
 from jhub_tokens.catalogue.problems import Problem
 from jhub_tokens.catalogue.tree import Path, Tree, field_name
 from jhub_tokens.catalogue.values import nearest
+from jhub_tokens.facts import Facts
 from jhub_tokens.units import GRAINS_MAX, GRAINS_PER_MILLITOKEN, cost_grains, format_tokens
 
 __all__ = ["check_consistency", "check_references", "find_warnings"]
@@ -52,7 +53,11 @@ def check_references(tree: Tree) -> None:
     for tag, image in _mapping(top.get("images")).items():
         refer(("images", tag, "successor"), _mapping(image).get("successor"), "images")
     for index, rule in enumerate(_list(top.get("assign"))):
-        refer(("assign", index, "plan"), _mapping(rule).get("plan"), "plans")
+        entry = _mapping(rule)
+        refer(("assign", index, "plan"), entry.get("plan"), "plans")
+        if isinstance(rule, dict) and entry.get("plan") is None and entry.get("refuse") is not True:
+            path: Path = ("assign", index, "plan")
+            tree.report(path, "this key is missing", "Add plan: pro, or refuse: true")
     for name, team in _mapping(top.get("teams")).items():
         refer(("teams", name, "plan"), _mapping(team).get("plan"), "plans")
         refer(("teams", name, "cost_centre"), _mapping(team).get("cost_centre"), "cost_centres")
@@ -112,8 +117,18 @@ def check_consistency(catalogue: Catalogue, tree: Tree) -> None:
                 ("images", tag, "successor"), "an image cannot succeed itself", "Name another image"
             )
     for index, rule in enumerate(catalogue.assign):
-        if not rule.members and not rule.groups:
-            tree.report(("assign", index), "this rule is about nobody", "Add members: or groups:")
+        if not rule.conditions("", (), Facts()):
+            tree.report(
+                ("assign", index),
+                "this rule is about nobody",
+                "Add members:, groups:, email_domains:, claims: or another condition",
+            )
+        if rule.refuse and rule.plan:
+            tree.report(
+                ("assign", index, "refuse"),
+                "a rule gives a plan or refuses entry, not both",
+                "Remove plan:, or remove refuse:",
+            )
     for index, top_up in enumerate(catalogue.top_ups):
         if not top_up.amount_mtok or not top_up.price.amount_minor:
             tree.report(
@@ -223,20 +238,28 @@ def _image_warnings(catalogue: Catalogue) -> _Found:
 
 
 def _assign_warnings(catalogue: Catalogue) -> _Found:
-    for index, kind, position, name, first in _named_again(
-        (rule.members, rule.groups) for rule in catalogue.assign
-    ):
+    for index, kind, position, name, first in _named_again(map(_deciding, catalogue.assign)):
         yield (
             ("assign", index, kind, position),
             f"'{name[:60]}' is already in rule assign[{first}], which wins",
             "Remove one of the two",
         )
+    if catalogue.entry == "assigned" and not catalogue.assign:
+        yield ("entry",), "nobody is assigned a plan, so nobody may enter", "Add rules to assign:"
+
+
+def _deciding(rule: AssignRule) -> Mapping[str, Sequence[str]]:
+    """Return the names of which each decides alone, by kind."""
+    if rule.match == "all":
+        return {}  # the same name may well decide together with another condition
+    asked = {kind: getattr(rule.asked, kind) for kind in FACT_KINDS}
+    return {"members": rule.members, "groups": rule.groups, **asked}
 
 
 def _cost_centre_warnings(catalogue: Catalogue) -> _Found:
     centres = list(catalogue.cost_centres.values())
     for index, kind, position, name, first in _named_again(
-        (centre.members, centre.groups) for centre in centres
+        {"members": centre.members, "groups": centre.groups} for centre in centres
     ):
         yield (
             ("cost_centres", centres[index].name, kind, position),
@@ -255,12 +278,12 @@ def _cost_centre_warnings(catalogue: Catalogue) -> _Found:
 
 
 def _named_again(
-    rules: Iterable[tuple[Sequence[str], Sequence[str]]],
+    rules: Iterable[Mapping[str, Sequence[str]]],
 ) -> Iterator[tuple[int, str, int, str, int]]:
-    """Find members and groups that an earlier rule names too: rule, kind, place, name, earlier."""
+    """Find names that an earlier rule has too: rule, kind, place, name, earlier rule."""
     seen: dict[tuple[str, str], int] = {}
-    for index, (members, groups) in enumerate(rules):
-        for kind, names in (("members", members), ("groups", groups)):
+    for index, rule in enumerate(rules):
+        for kind, names in rule.items():
             for position, name in enumerate(names):
                 first = seen.setdefault((kind, name), index)
                 if first != index:

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from jhub_tokens.facts import Facts
+
 __all__ = [
+    "FACT_KINDS",
     "Accelerator",
     "AssignRule",
     "BreakGlass",
     "Catalogue",
     "CostCentre",
+    "Decision",
+    "Entry",
     "ImageVersion",
     "Lifecycle",
+    "Match",
     "Overrun",
     "PeriodKind",
     "Plan",
@@ -38,6 +44,12 @@ Lifecycle = Literal["recommended", "maintained", "retiring", "retired"]
 Overrun = Literal["waive", "deduct"]
 PeriodKind = Literal["anchored", "calendar"]
 Upgrade = Literal["now", "next"]
+Entry = Literal["everybody", "assigned"]
+Match = Literal["any", "all"]
+
+NO_FACTS = Facts()
+#: The conditions of rules that are about what a sign-in provider says, but for claims.
+FACT_KINDS = ("provider_groups", "organisations", "teams", "email_domains", "emails")
 
 #: The order in which a member is shown image versions.
 _LIFECYCLE_ORDER: tuple[Lifecycle, ...] = ("recommended", "maintained", "retiring", "retired")
@@ -149,15 +161,48 @@ class ImageVersion(_Value):
 
 
 class AssignRule(_Value):
-    """Gives `plan` to the members named, and to everybody in one of the hub groups named."""
+    """Gives `plan`, or refuses entry, to those who meet its conditions: any of them, or all."""
 
-    plan: str
+    plan: str = ""  # empty: refused
+    refuse: bool = False
+    match: Match = "any"
     members: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    asked: Facts = NO_FACTS
 
-    def matches(self, name: str, groups: Collection[str]) -> bool:
+    def conditions(
+        self, name: str, groups: Collection[str], facts: Facts
+    ) -> list[tuple[str, tuple[str, ...]]]:
+        """Return each condition's key with the values of it that hold; none: it is not met."""
+        found: list[tuple[str, tuple[str, ...]]] = []
+        if self.members:
+            found.append(("members", (name,) if name in self.members else ()))
+        if self.groups:
+            found.append(("groups", _held(self.groups, groups)))
+        for kind in FACT_KINDS:
+            if wanted := getattr(self.asked, kind):
+                found.append((kind, _held(wanted, getattr(facts, kind))))
+        for claim, wanted in self.asked.claims.items():
+            found.append((f"claims.{claim}", _held(wanted, facts.claims.get(claim, ()))))
+        return found
+
+    def matches(self, name: str, groups: Collection[str], facts: Facts | None = None) -> bool:
         """Tell whether this rule is about the member `name`, who is in `groups`."""
-        return name in self.members or any(group in groups for group in self.groups)
+        met = [bool(held) for _, held in self.conditions(name, groups, facts or NO_FACTS)]
+        return all(met) if self.match == "all" else any(met)
+
+
+def _held(wanted: Collection[str], values: Collection[str]) -> tuple[str, ...]:
+    return tuple(value for value in wanted if value in values)
+
+
+class Decision(_Value):
+    """What the rules say of somebody: the place of the rule that decided, None for the default."""
+
+    rule: int | None
+    plan: str
+    refused: bool
+    why: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class Team(_Value):
@@ -200,6 +245,7 @@ class Catalogue(_Value):
     plans: dict[str, Plan]
     profiles: dict[str, Profile]
     images: dict[str, ImageVersion] = {}
+    entry: Entry = "everybody"
     assign: tuple[AssignRule, ...] = ()
     teams: dict[str, Team] = {}
     cost_centres: dict[str, CostCentre] = {}
@@ -215,12 +261,41 @@ class Catalogue(_Value):
         """Return the teams of somebody who is in `groups`, in the file's order."""
         return [team for team in self.teams.values() if team.group in groups]
 
-    def plan_for(self, name: str, groups: Collection[str] = ()) -> Plan:
-        """Return the plan of a member: the first rule that matches, else the default plan."""
+    def plan_for(self, name: str, groups: Collection[str] = (), facts: Facts | None = None) -> Plan:
+        """Return the plan of a member: the first rule that matches, else the default plan.
+
+        A rule that refuses entry has none: who is a member all the same holds the default plan.
+        """
+        return self.plans[self.decide(name, groups, facts).plan]
+
+    def decide(
+        self, name: str, groups: Collection[str] = (), facts: Facts | None = None
+    ) -> Decision:
+        """Return what the first rule that matches says, else what holds for everybody else."""
+        for place, rule in enumerate(self.assign):
+            if rule.matches(name, groups, facts):
+                met = rule.conditions(name, groups, facts or NO_FACTS)
+                return Decision(
+                    rule=place,
+                    plan=self.default_plan if rule.refuse else rule.plan,
+                    refused=rule.refuse,
+                    why=tuple((key, held) for key, held in met if held),
+                )
+        return Decision(rule=None, plan=self.default_plan, refused=self.entry == "assigned")
+
+    @property
+    def asked(self) -> Facts:
+        """All values that rules name: what is to be found out about whoever signs in."""
+        kinds: dict[str, set[str]] = {kind: set() for kind in FACT_KINDS}
+        claims: dict[str, set[str]] = {}
         for rule in self.assign:
-            if rule.matches(name, groups):
-                return self.plans[rule.plan]
-        return self.plans[self.default_plan]
+            for kind, names in kinds.items():
+                names.update(getattr(rule.asked, kind))
+            for claim, values in rule.asked.claims.items():
+                claims.setdefault(claim, set()).update(values)
+        found: dict[str, Any] = {kind: tuple(sorted(names)) for kind, names in kinds.items()}
+        found["claims"] = {claim: tuple(sorted(values)) for claim, values in claims.items()}
+        return Facts.model_construct(**found)  # of many rules it may hold more than one person's
 
     def images_for(self, profile_name: str, today: date | None = None) -> list[ImageVersion]:
         """Return the images that can be started with a profile, the recommended ones first.

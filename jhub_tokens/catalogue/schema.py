@@ -13,8 +13,10 @@ from jhub_tokens.catalogue.models import (
     BreakGlass,
     Catalogue,
     CostCentre,
+    Entry,
     ImageVersion,
     Lifecycle,
+    Match,
     Overrun,
     PeriodKind,
     Plan,
@@ -25,6 +27,12 @@ from jhub_tokens.catalogue.models import (
     TopUp,
     Trial,
     Upgrade,
+)
+from jhub_tokens.catalogue.rule_values import (
+    read_claim_value,
+    read_email,
+    read_email_domain,
+    read_rule_name,
 )
 from jhub_tokens.catalogue.values import (
     read_bool,
@@ -42,6 +50,7 @@ from jhub_tokens.catalogue.values import (
     read_whole,
     read_zone,
 )
+from jhub_tokens.facts import NAMES_MAX, Facts
 
 __all__ = [
     "AssignEntry",
@@ -86,6 +95,13 @@ Percent = Annotated[int, _whole(1, 100, "percent")]
 Bool = Annotated[bool, BeforeValidator(read_bool)]
 Zone = Annotated[str, BeforeValidator(read_zone)]
 Date = Annotated[date, BeforeValidator(read_date)]
+RuleName = Annotated[str, BeforeValidator(read_rule_name)]
+Names = Annotated[list[RuleName], Field(max_length=NAMES_MAX)]
+EmailDomain = Annotated[str, BeforeValidator(read_email_domain)]
+Email = Annotated[str, BeforeValidator(read_email)]
+ClaimName = Annotated[str, BeforeValidator(read_rule_name)]
+ClaimValue = Annotated[str, BeforeValidator(read_claim_value)]
+ClaimValues = Annotated[list[ClaimValue], Field(min_length=1, max_length=NAMES_MAX)]
 EnvironmentName = Annotated[str, BeforeValidator(read_environment_name)]
 
 
@@ -251,9 +267,35 @@ class ImageEntry(_Entry):
 class AssignEntry(_Entry):
     """The keys of one rule under ``assign``."""
 
-    plan: Name
-    members: list[Text] = []
-    groups: list[Text] = []
+    plan: Name | None = None
+    refuse: Bool = False
+    match: Annotated[Match, _one_of("any", "all")] = "any"
+    members: Names = []
+    groups: Names = []
+    provider_groups: Names = []
+    organisations: Names = []
+    teams: Names = []
+    email_domains: list[EmailDomain] = []
+    emails: list[Email] = []
+    claims: Annotated[dict[ClaimName, ClaimValues], Field(max_length=100)] = {}
+
+    def to_rule(self) -> AssignRule:
+        """Return the rule."""
+        return AssignRule(
+            plan=self.plan or "",
+            refuse=self.refuse,
+            match=self.match,
+            members=tuple(self.members),
+            groups=tuple(self.groups),
+            asked=Facts(
+                provider_groups=tuple(self.provider_groups),
+                organisations=tuple(self.organisations),
+                teams=tuple(self.teams),
+                email_domains=tuple(self.email_domains),
+                emails=tuple(self.emails),
+                claims={name: tuple(values) for name, values in self.claims.items()},
+            ),
+        )
 
 
 class TeamEntry(_Entry):
@@ -311,6 +353,7 @@ class CatalogueFile(_Entry):
     plans: Annotated[dict[Name, PlanEntry], Field(min_length=1, max_length=1000)]
     profiles: Annotated[dict[Name, ProfileEntry], Field(min_length=1, max_length=1000)]
     images: Annotated[dict[Name, ImageEntry], Field(max_length=1000)] = {}
+    entry: Annotated[Entry, _one_of("everybody", "assigned")] = "everybody"
     assign: Annotated[list[AssignEntry], Field(max_length=1000)] = []
     teams: Annotated[dict[Name, TeamEntry], Field(max_length=10_000)] = {}
     cost_centres: Annotated[dict[Name, CostCentreEntry], Field(max_length=1000)] = {}
@@ -330,10 +373,8 @@ class CatalogueFile(_Entry):
             plans={name: entry.to_plan(name) for name, entry in self.plans.items()},
             profiles={name: entry.to_profile(name) for name, entry in self.profiles.items()},
             images={tag: entry.to_image(tag) for tag, entry in self.images.items()},
-            assign=tuple(
-                AssignRule(plan=rule.plan, members=tuple(rule.members), groups=tuple(rule.groups))
-                for rule in self.assign
-            ),
+            entry=self.entry,
+            assign=tuple(rule.to_rule() for rule in self.assign),
             teams={name: entry.to_team(name) for name, entry in self.teams.items()},
             cost_centres={
                 name: entry.to_cost_centre(name) for name, entry in self.cost_centres.items()

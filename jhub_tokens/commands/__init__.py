@@ -12,6 +12,8 @@ COMMANDS = {
     "check": "Check a catalogue file, naming the line and the remedy for each mistake",
     "grant": "Give a member tokens, or take some back",
     "voucher": "Make, list and revoke codes that members redeem for tokens",
+    "account": "Make, approve and remove accounts with passwords, the first admin included",
+    "sync-directory": "Take in what a sign-in provider's directory says of members",
     "statement": "Show where a member's tokens of a month went",
     "break-glass": "Let starts through for a while, with the token service down",
     "finance": "Report tokens and money, close months, show what is prepaid",

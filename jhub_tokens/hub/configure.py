@@ -27,6 +27,7 @@ from jhub_tokens.hub.merging import (
     merge_service,
     merge_template_paths,
 )
+from jhub_tokens.hub.scopes import START_SCOPE, start_scopes
 from jhub_tokens.hub.view import PageView
 
 __all__ = ["ConfigurationError", "configure"]
@@ -56,22 +57,25 @@ def configure(
     service_environment: dict[str, str] | None = None,
     hub_name: str = "hub",
     break_glass_hours: float = 8,
+    groups_from: runtime.GroupsFrom | None = None,
 ) -> None:
     """Wire the token service, its roles and scopes, the gate and the pages into a hub.
 
     It adds to what the configuration holds and takes nothing away, wherever in the file it is
     called: roles, services, hooks, template paths and variables of the operator stay. The
     spawner and authenticator classes are kept, too, with the gate and the membership put before
-    them; a hub that uses the `DemoAuthenticator` and names no spawner gets the embedded local
-    one. Without this call the hub is what it was before.
+    them; a hub that uses the `DemoAuthenticator` or the `PasswordAuthenticator` and names no
+    spawner gets the embedded local one. Without this call the hub is what it was before.
 
     Parameters
     ----------
     c
         The configuration object of ``jupyterhub_config.py``.
     catalogue
-        The YAML file of plans, profiles and images. Mistakes in it do not stop the hub: the
-        service says what is wrong, and ``jhub-tokens check FILE`` names line and remedy.
+        The YAML file of plans, profiles, images and rules for signing in. With a mistake in it
+        the hub does not start, and says on which line; a file that is changed for the worse
+        later is not used, and the last good one stays. For a service that the hub does not
+        manage, give it as well if its rules are about what a sign-in provider says.
     state_dir
         A directory for the service's token and, by default, the database; made if missing,
         readable to the hub's user only. Where the service is not managed it keeps what
@@ -94,6 +98,10 @@ def configure(
         Tells hubs apart that share one token service.
     break_glass_hours
         How long an operator may let starts through at most while the service is away; 0: never.
+    groups_from
+        Who owns the hub's groups, and so the teams: the sign-in ``"provider"``, which sets them
+        at each sign-in, or the ``"hub"``, where administrators edit them. By default as the
+        authenticator's own ``manage_groups`` says.
 
     Raises
     ------
@@ -101,6 +109,11 @@ def configure(
         If an argument is missing or cannot be used.
     """
     directory = Path(state_dir).expanduser().absolute()
+    if groups_from not in (None, "provider", "hub"):
+        raise ConfigurationError(
+            f"configure(): groups_from is {groups_from!r}; write 'provider' or 'hub'"
+        )
+    catalogue_path = None if catalogue is None else Path(catalogue).expanduser().absolute()
     if managed:
         if catalogue is None:
             raise ConfigurationError(
@@ -146,7 +159,7 @@ def configure(
         service["command"] = [sys.executable, "-m", "jhub_tokens", "serve"]
         # Not in the command line, which every user of the machine can read.
         service["environment"] = {
-            "JHUB_TOKENS_CATALOGUE": str(Path(catalogue or "").expanduser().absolute()),
+            "JHUB_TOKENS_CATALOGUE": str(catalogue_path),
             "JHUB_TOKENS_DATABASE": database_url or f"sqlite:///{directory / 'books.sqlite'}",
             # A killed hub must not leave it behind on its port.
             "JHUB_TOKENS_EXIT_WITH_PARENT": "1",
@@ -161,9 +174,11 @@ def configure(
             hub_name=hub_name,
             state_dir=directory if keeps else None,
             break_glass_longest_ms=longest_ms,
+            catalogue_path=None if catalogue_path is None else str(catalogue_path),
+            groups_from=groups_from,
         )
     )
-    additions = _Additions(service)
+    additions = _Additions(service, _profiles(catalogue_path))
     additions.to_config(c)
     if JupyterHub.initialized() and JupyterHub.instance().subapp is None:
         # Whatever the file sets below this call, and the command line, is merged as well: the
@@ -179,7 +194,7 @@ def configure(
 class _Additions:
     """What is added to a hub, to its configuration object and to its own traits alike."""
 
-    def __init__(self, service: dict[str, Any]) -> None:
+    def __init__(self, service: dict[str, Any], profiles: list[str]) -> None:
         self.service = service
         name = service["name"]
         self.service_role = {
@@ -190,7 +205,9 @@ class _Additions:
             "services": [name],
         }
         self.member_scopes = [f"access:services!service={name}", f"{READ_SCOPE}!user"]
+        self.member_scopes.append(f"{START_SCOPE}!user")
         self.custom_scopes = {
+            **start_scopes(profiles),
             READ_SCOPE: {"description": "Read balances and statements"},
             GRANT_SCOPE: {
                 "description": "Grant tokens, and freeze memberships",
@@ -272,18 +289,28 @@ def _hub_templates() -> list[str]:
 
 def _classes(spawner: Any, authenticator: Any) -> tuple[type, type]:
     """Return the gated spawner class and the authenticator class with membership."""
-    from jhub_authenticator import DemoAuthenticator, with_membership
+    from jhub_authenticator import DemoAuthenticator, PasswordAuthenticator, with_membership
     from jhub_spawner import TokenWorkspaceSpawner, gated
 
     if authenticator is None:
         authenticator = PAMAuthenticator  # the hub's own default
     unnamed = spawner in (None, LocalProcessSpawner, gated(LocalProcessSpawner))
-    if unnamed and issubclass(authenticator, DemoAuthenticator):
+    if unnamed and issubclass(authenticator, DemoAuthenticator | PasswordAuthenticator):
         # The hub's own default wants root, and a system account of each member's name.
         return TokenWorkspaceSpawner, authenticator
     if spawner is None:
         spawner = LocalProcessSpawner
     return gated(spawner), with_membership(authenticator)
+
+
+def _profiles(catalogue_path: Path | None) -> list[str]:
+    """Return the profiles that API tokens can be limited to; the authenticator tells mistakes."""
+    from jhub_tokens.catalogue import CatalogueError, load_catalogue
+
+    try:
+        return [] if catalogue_path is None else list(load_catalogue(catalogue_path).profiles)
+    except CatalogueError:
+        return []
 
 
 def _resolve(value: Any, group: str) -> Any:

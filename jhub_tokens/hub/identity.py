@@ -8,8 +8,37 @@ from jupyterhub import orm
 from jupyterhub.utils import isoformat
 
 from jhub_tokens import wire
+from jhub_tokens.facts import Facts
 
-__all__ = ["created_text", "identities", "identity_of"]
+__all__ = ["UNTOLD", "Untold", "created_text", "identities", "identity_of"]
+
+
+class Untold:
+    """Facts of hub users, by name, that no receipt has confirmed yet.
+
+    They go with every identity that is sent, so that a first start is decided by them even if
+    the token service was away when the member signed in.
+    """
+
+    def __init__(self) -> None:
+        self._facts: dict[str, Facts] = {}
+
+    def tell(self, name: str, facts: Facts) -> None:
+        """Have facts told until they are confirmed; later ones replace them."""
+        self._facts[name] = facts
+
+    def of(self, name: str) -> Facts | None:
+        """Return what waits to be told of a user."""
+        return self._facts.get(name)
+
+    def confirmed(self, identity: wire.Identity) -> None:
+        """Forget what has arrived, unless something newer waits."""
+        if identity.facts is not None and self._facts.get(identity.name) == identity.facts:
+            del self._facts[identity.name]
+
+
+#: Those of this hub process.
+UNTOLD = Untold()
 
 
 def created_text(user: Any) -> str:
@@ -25,6 +54,7 @@ def identity_of(user: Any) -> wire.Identity:
         name=user.name,
         groups=sorted(group.name for group in user.groups),
         admin=bool(user.admin),
+        facts=UNTOLD.of(user.name),
     )
 
 
@@ -52,6 +82,7 @@ def identities(db: Any, condition: Any, *, limit: int) -> list[wire.Identity]:
             name=user.name,
             groups=sorted(groups[user.id]),
             admin=bool(user.admin),
+            facts=UNTOLD.of(user.name),
         )
         for user in users
     ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jhub_tokens import wire
+from jhub_tokens.hub.identity import UNTOLD
 
 __all__ = ["EndReason", "Reports", "Run", "age_ms", "new_key"]
 
@@ -168,6 +169,7 @@ class Reports:
         for key in receipt.cancelled:
             self._cancelled.pop(key, None)
         for identity in snapshot.members:
+            UNTOLD.confirmed(identity)
             place = identity.hub_user_id, identity.created
             if self._members.get(place) == identity:
                 del self._members[place]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jupyterhub.app import JupyterHub
 
@@ -14,7 +14,10 @@ from jhub_tokens.hub.agent import Agent
 from jhub_tokens.hub.client import TokenServiceClient
 from jhub_tokens.hub.glass import BreakGlass
 
-__all__ = ["HubSide", "Settings", "current", "hub_app", "install"]
+__all__ = ["GroupsFrom", "HubSide", "Settings", "current", "hub_app", "install"]
+
+#: Who owns the hub's groups: the sign-in provider, or the hub's administrators.
+GroupsFrom = Literal["provider", "hub"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Settings:
     hub_name: str = "hub"
     state_dir: Path | None = None  # None: starts are never let through unasked
     break_glass_longest_ms: int = LONGEST_MS
+    catalogue_path: str | None = None  # where the rules for signing in are, if they are here
+    groups_from: GroupsFrom | None = None
 
 
 def hub_app() -> Any | None:

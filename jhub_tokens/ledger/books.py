@@ -30,6 +30,7 @@ from jhub_tokens.ledger.break_glass import BreakGlassBooks
 from jhub_tokens.ledger.exported_seals import ExportedSeals
 from jhub_tokens.ledger.finance import FinanceBooks
 from jhub_tokens.ledger.finance_records import Basis
+from jhub_tokens.ledger.directory import DirectoryBooks
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.money_records import RefundBooked
 from jhub_tokens.ledger.outbox import Outbox, notice_record
@@ -115,6 +116,8 @@ class Ledger:
         self.seals = SealBooks(runner)
         #: What was let through while the service was away.
         self.break_glass = BreakGlassBooks(runner)
+        #: What a sign-in provider's directory says of members.
+        self.directory = DirectoryBooks(runner)
         #: Vouchers: made in batches, redeemed by members.
         self.vouchers = VoucherBooks(runner)
         #: Finance: reports, closed months, exports, erasure.

@@ -192,7 +192,7 @@ def _forget(connection: Connection, wallet: OpenWallet, member_id: str, now_ms: 
     servers = select(_sessions.c.server_name).where(_sessions.c.member_id == member_id)
     told = {name, *connection.execute(servers.distinct()).scalars()} - {""}
     _forget_notices(connection, member_id, told)
-    for table in (schema.member_settings, schema.voucher_tries):
+    for table in (schema.member_facts, schema.member_settings, schema.voucher_tries):
         connection.execute(delete(table).where(table.c.member_id == member_id))
     _forget_remarks(connection, wallet.wallet_id, mine, now_ms)
     _forget_keys(connection, wallet.wallet_id, mine)

@@ -9,10 +9,19 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from jhub_tokens.catalogue import Catalogue, Plan
+from jhub_tokens.facts import Facts
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.accounts import open_account
 from jhub_tokens.ledger.closing import finish_wallet
 from jhub_tokens.ledger.deadlines import notify, set_end
+from jhub_tokens.ledger.facts import (
+    PROVIDER,
+    are_news,
+    facts_in,
+    facts_now,
+    keep_facts,
+    note_frozen_by,
+)
 from jhub_tokens.ledger.loading import load_wallet, load_wallets
 from jhub_tokens.ledger.plans import change_by_rule
 from jhub_tokens.ledger.records import MemberRecord
@@ -26,6 +35,7 @@ __all__ = [
     "current_plan",
     "ensure_member",
     "find_member",
+    "follow_account",
     "known_members",
     "member_record",
     "select_members",
@@ -39,10 +49,16 @@ _MEMBER_COLUMNS = (
     schema.subscriptions.c.pinned,
     schema.subscriptions.c.cost_centre,
     schema.wallets.c.wallet_id,
+    schema.member_facts.c.facts,
+    schema.member_facts.c.froze,
 )
-_MEMBERS = schema.members.join(
-    schema.subscriptions, schema.subscriptions.c.member_id == schema.members.c.member_id
-).join(schema.wallets, schema.wallets.c.member_id == schema.members.c.member_id)
+_MEMBERS = (
+    schema.members.join(
+        schema.subscriptions, schema.subscriptions.c.member_id == schema.members.c.member_id
+    )
+    .join(schema.wallets, schema.wallets.c.member_id == schema.members.c.member_id)
+    .outerjoin(schema.member_facts, schema.member_facts.c.member_id == schema.members.c.member_id)
+)
 #: Parameters of one statement; both databases allow many more.
 _AT_ONCE = 500
 
@@ -83,7 +99,12 @@ def known_members(
     connection: Connection, catalogue: Catalogue, identities: Iterable[Identity]
 ) -> dict[tuple[int, str], MemberRecord]:
     """Return, by hub user id and creation, those members about whom nothing is news."""
-    asked = {(identity.hub_user_id, identity.created): identity for identity in identities}
+    asked: dict[tuple[int, str], Identity] = {}
+    for identity in identities:
+        key = (identity.hub_user_id, identity.created)
+        # Somebody named twice is the one with facts: a running server knows none.
+        if asked.setdefault(key, identity).facts is None and identity.facts is not None:
+            asked[key] = identity
     user_ids = sorted({user_id for user_id, _ in asked})
     rows: list[RowMapping] = []
     for first in range(0, len(user_ids), _AT_ONCE):
@@ -105,6 +126,7 @@ def _is_news(
     return (
         row["name"] != identity.name
         or not row["holds_name"]
+        or are_news(row, identity.facts)
         or _plan_by_rule(catalogue, row, identity) is not None
         or row["cost_centre"] != catalogue.cost_centre_of(identity.name, identity.groups)
         or joined != {team.name for team in catalogue.teams_of(identity.groups)}
@@ -113,7 +135,8 @@ def _is_news(
 
 def _plan_by_rule(catalogue: Catalogue, row: RowMapping, identity: Identity) -> str | None:
     """Return the plan that the catalogue's rules want instead of the present one, if any."""
-    wanted = catalogue.plan_for(identity.name, identity.groups).name
+    facts = facts_now(row, identity.facts)
+    wanted = catalogue.plan_for(identity.name, identity.groups, facts).name
     coming = row["next_plan"] or row["plan"]
     return None if row["pinned"] or coming == wanted else wanted
 
@@ -124,7 +147,8 @@ def ensure_member(
     """Make sure that member, subscription, wallet and this period's grant exist; idempotent.
 
     A new name is followed (the wallet stays); a plan that the catalogue's rules have changed
-    holds from the next period on; teams are those of the hub groups.
+    holds from the next period on; teams are those of the hub groups. What the sign-in provider
+    says is kept, and the membership suspended while the account is gone there.
     """
     row = find_member(connection, *_by_identity(identity))
     if row is None:
@@ -144,6 +168,10 @@ def ensure_member(
             .values(name=identity.name, holds_name=True)
         )
     _follow_cost_centre(connection, catalogue, row, identity)
+    facts = facts_now(row, identity.facts)
+    if facts is not None and facts != facts_in(row):
+        keep_facts(connection, now_ms, row, facts)
+    follow_account(connection, catalogue, now_ms, row, facts)
     wanted = _plan_by_rule(catalogue, row, identity)
     if wanted is not None:
         change_by_rule(connection, catalogue, now_ms, member_id, wanted)
@@ -163,6 +191,22 @@ def _follow_cost_centre(
             schema.subscriptions.c.member_id == row["member_id"]
         )
         connection.execute(owned.values(cost_centre=centre))
+
+
+def follow_account(
+    connection: Connection, catalogue: Catalogue, now_ms: int, row: RowMapping, facts: Facts | None
+) -> None:
+    """Suspend a member whose account is gone, and end that once it is back."""
+    if facts is None:
+        return
+    suspend = bool(facts.gone) and row["state"] == "active"
+    if not suspend and (facts.gone or not row["froze"]):
+        return
+    member_id, reason = row["member_id"], facts.gone or "the account is back"
+    set_frozen(
+        connection, catalogue, now_ms, member_id, frozen=suspend, actor=PROVIDER, reason=reason
+    )
+    note_frozen_by(connection, member_id, provider=suspend)
 
 
 def _wait_turn(connection: Connection, identity: Identity) -> None:
@@ -190,7 +234,7 @@ def _create(connection: Connection, catalogue: Catalogue, now_ms: int, identity:
         "created_ms": now_ms,
     }
     connection.execute(insert(schema.members), member)
-    plan = catalogue.plan_for(identity.name, identity.groups)
+    plan = catalogue.plan_for(identity.name, identity.groups, identity.facts)
     centre = catalogue.cost_centre_of(identity.name, identity.groups)
     open_account(connection, catalogue, now_ms, plan, member_id=member_id, cost_centre=centre)
 
@@ -232,6 +276,8 @@ def set_frozen(
         .where(members.c.member_id == member_id, members.c.state != state)
         .values(state=state)
     )
+    if frozen:
+        note_frozen_by(connection, member_id, provider=False)
     if changed.rowcount:
         for wallet in wallets:
             wallet.advance()

@@ -47,6 +47,7 @@ TEXT_COLUMNS: Mapping[str, Mapping[str, Class]] = {
         "transaction_id": "id", "grant_id": "id",
     },
     "late_postings": {"item_id": "id", "month": "word"},
+    "member_facts": {"member_id": "id", "facts": "deleted"},
     "member_settings": {
         "member_id": "id", "language": "deleted", "zone": "deleted", "channels": "deleted",
         "urgency": "deleted", "email": "deleted", "email_asked": "deleted",

@@ -56,6 +56,7 @@ _STATUS_OF_LEDGER_CODE = {
     "insufficient": 409,
     "admin_limit": 409,
     "more_than_charged": 409,
+    "too_many_gone": 409,
     "nothing_to_refund": 409,
     "unknown_invoice": 404,
     "not_manual": 409,

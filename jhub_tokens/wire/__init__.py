@@ -28,6 +28,7 @@ from jhub_tokens.wire.break_glass import (
     KnownTeam,
     StartTold,
 )
+from jhub_tokens.wire.directory import DirectoryAccount, DirectoryDone, DirectoryOrder
 from jhub_tokens.wire.people import (
     ErrorBody,
     GrantOrder,
@@ -101,6 +102,9 @@ __all__ = [
     "AdmitRequest",
     "Alternative",
     "Amount",
+    "DirectoryAccount",
+    "DirectoryDone",
+    "DirectoryOrder",
     "EmailOrder",
     "EndSeen",
     "ErrorBody",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from jhub_tokens.facts import Facts
 from jhub_tokens.units import format_tokens, grains_to_tokens
 
 __all__ = [
@@ -58,3 +59,5 @@ class Identity(Wire):
     name: Name
     groups: list[str] = []
     admin: bool = False
+    #: What the sign-in provider said since it was last told; missing: nothing new.
+    facts: Facts | None = None

@@ -22,6 +22,7 @@ from jhub_spawner.choice import (
     choice_from_options,
     without_own_fields,
 )
+from jhub_spawner.machine import within_token
 from jhub_spawner.refused import StartRefused, not_counted, unavailable
 from jhub_spawner.selector import break_glass_form, closed_form, render_selector
 from jhub_tokens import wire
@@ -144,7 +145,7 @@ class TokenGate(HasTraits):
     async def _admit(self) -> wire.Admission:
         spawner: Any = self
         hub = runtime.current()
-        choice = choice_from_options(spawner.user_options)
+        choice = within_token(spawner, choice_from_options(spawner.user_options))
         if isinstance(choice, wire.Refusal):
             raise self._refuse(choice)
         run = Run(

@@ -60,3 +60,24 @@ def test_warnings_fail_only_when_strict(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["check", str(tmp_path / "none.yaml")]) == 1
     assert "there is no such file" in capsys.readouterr().err
+
+
+def test_the_rule_that_decides_is_named_with_its_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    text = shipped_catalogue("default").read_text(encoding="utf-8")
+    file, claims = tmp_path / "c.yaml", tmp_path / "claims.json"
+    rules = "assign:\n  - plan: pro\n    provider_groups: [staff, other]\n"
+    file.write_text(text.partition("\nassign:")[0] + f"\n{rules}")
+    claims.write_text(json.dumps({"preferred_username": "eve", "groups": ["staff"]}))
+    assert main(["check", str(file), "--as", str(claims)]) == 0
+    out = capsys.readouterr().out
+    assert "eve gets the plan pro: rule assign[0] is the first that matches" in out
+    assert "  provider_groups: staff\n" in out
+    claims.write_text("{}")
+    assert main(["check", str(file), "--as", str(claims), "--name", "ada"]) == 0
+    assert "ada gets the plan basic: no rule of assign matches" in capsys.readouterr().out
+    for mistake in ("[", "[]", '"x"'):
+        claims.write_text(mistake)
+        assert main(["check", str(file), "--as", str(claims)]) == 2
+        assert "--as: " in capsys.readouterr().err

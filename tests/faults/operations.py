@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jhub_tokens.catalogue import parse_catalogue
+from jhub_tokens.facts import Facts
 from jhub_tokens.ledger import LedgerError
 from jhub_tokens.units import GRAINS_PER_TOKEN
 from jhub_tokens.wire import EndSeen, Identity, ServerSeen
@@ -95,6 +96,13 @@ def renamed_member(world):
     _, identity, _ = running(world)
     renamed = identity.model_copy(update={"name": "rolf"})
     return lambda ledger: ledger.ensure_member(renamed)
+
+
+@operation("ensure_member", "whose-account-is-gone")
+def gone_member(world):
+    _, identity, _ = running(world)
+    told = identity.model_copy(update={"facts": Facts(gone="the account is disabled")})
+    return lambda ledger: ledger.ensure_member(told)
 
 
 @operation("set_frozen", "freeze")

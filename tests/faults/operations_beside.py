@@ -158,6 +158,15 @@ def take_through(world):
 # --- finance ----------------------------------------------------------------------------------
 
 
+# The repeat finds less to do, and says so.
+@operation("directory.sync", "two-are-gone", in_steps=True, answers_again=False)
+def sync_directory(world):
+    running(world)
+    world.join("smith")
+    gone = {name: "the account is disabled" for name in ("lara", "smith")}
+    return lambda ledger: ledger.directory.sync({}, gone)
+
+
 @operation("finance.close_month", "first", in_steps=True)
 def close_month(world):
     _, _, key = running(world)

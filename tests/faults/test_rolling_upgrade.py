@@ -270,6 +270,7 @@ ADDED = {
         "money_moves", "subscriptions.cost_centre", "transactions.plan",
         "transactions.cost_centre", "invoices.voided_ms",
     },
+    "0008": {"member_facts"},
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from jhub_tokens.ledger import DatabaseProblem, Ledger
 from jhub_tokens.ledger.break_glass import BreakGlassBooks
+from jhub_tokens.ledger.directory import DirectoryBooks
 from jhub_tokens.ledger.finance import FinanceBooks
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.outbox import Outbox
@@ -23,6 +24,7 @@ from tests.faults.worlds import new_worlds, one_world  # noqa: F401  (fixtures)
 PARTS = {
     "": Ledger,
     "break_glass.": BreakGlassBooks,
+    "directory.": DirectoryBooks,
     "finance.": FinanceBooks,
     "member_settings.": MemberSettingsBooks,
     "outbox.": Outbox,

@@ -22,9 +22,11 @@ class Browser:
 
     @staticmethod
     def xsrf(html: str) -> str:
-        found = re.search(r'name="_xsrf" value="([^"]+)"|_xsrf=([^"&]+)', html)
+        found = re.search(
+            r'name="_xsrf" value="([^"]+)"|_xsrf=([^"&]+)|xsrf_token: "([^"]+)"', html
+        )
         assert found, html
-        return found[1] or found[2]
+        return found[1] or found[2] or found[3]
 
     def get(self, path: str) -> httpx.Response:
         self.page = self.client.get(path)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -31,18 +34,24 @@ class Service:
 
     def __init__(self, hub: HubProcess) -> None:
         self.hub = hub
-        self.catalogue = hub.directory / "catalogue.yaml"
-        self.good = self.catalogue.read_text()
+        self.books = hub.directory / "state" / "books.sqlite"
+        self.kept = self.books.with_name("kept.sqlite")
         kept = hub.directory / "state" / "break-glass" / "catalogue.json"
         eventually(kept.exists, "the hub keeps the catalogue")
 
     def away(self) -> None:
-        # A service without a catalogue answers 503, so that the hub need not be kept from it.
-        self.catalogue.write_text("plans: [")
+        # A service without books answers 503, so that the hub need not be kept from it. What it
+        # writes until it is killed goes to the files that it holds open, wherever they are.
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.books}{suffix}").rename(f"{self.kept}{suffix}")
+        self.books.write_text("no books")
         self.hub.kill_service()
 
     def back(self) -> None:
-        self.catalogue.write_text(self.good)
+        # One file, put there in one step: the service looks all the time.
+        with closing(sqlite3.connect(self.kept)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.kept.replace(self.books)
         self.hub.wait_ready()
 
 

@@ -29,6 +29,7 @@ from jhub_tokens.ledger.schema.finance import (
     late_postings,
     money_moves,
 )
+from jhub_tokens.ledger.schema.identity import member_facts
 from jhub_tokens.ledger.schema.money import (
     admin_months,
     invoices,
@@ -59,6 +60,7 @@ __all__ = [
     "grants",
     "hubs",
     "idempotency",
+    "member_facts",
     "member_settings",
     "invoices",
     "late_postings",
