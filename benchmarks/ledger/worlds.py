@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import uuid
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -46,8 +47,9 @@ images:
 """
 
 
+@cache
 def catalogue() -> Catalogue:
-    """Return the catalogue of all benchmarks of the ledger."""
+    """Return the catalogue of all benchmarks of the ledger, read once as the service does."""
     return parse_catalogue(CATALOGUE, "benchmark.yaml")
 
 
