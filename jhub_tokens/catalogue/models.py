@@ -98,6 +98,8 @@ class Plan(_Value):
     max_gpus: int | None = None
     spend_per_day_mtok: int | None = None
     spend_per_week_mtok: int | None = None
+    keep_running_ms: int = 8 * 3_600_000  # how long an idle server may be kept running; 0: not
+    stop_when_done: bool = True
 
 
 class Profile(_Value):

@@ -161,6 +161,8 @@ class PlanEntry(_Entry):
     max_gpus: PlanGpus | None = None
     spend_per_day: Tokens | None = None
     spend_per_week: Tokens | None = None
+    keep_running: LongDuration = 8 * 3_600_000
+    stop_when_done: Bool = True
 
     def to_plan(self, name: str) -> Plan:
         """Return the plan called `name`."""
@@ -180,6 +182,8 @@ class PlanEntry(_Entry):
             max_gpus=self.max_gpus,
             spend_per_day_mtok=self.spend_per_day,
             spend_per_week_mtok=self.spend_per_week,
+            keep_running_ms=self.keep_running,
+            stop_when_done=self.stop_when_done,
         )
 
 

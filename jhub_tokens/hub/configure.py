@@ -22,6 +22,7 @@ from traitlets.utils.importstring import import_item
 
 from jhub_tokens.hub import runtime
 from jhub_tokens.hub.merging import (
+    SERVER_SCOPE,
     merge_member_scopes,
     merge_roles,
     merge_service,
@@ -55,6 +56,7 @@ def configure(
     token: str | None = None,
     service_environment: dict[str, str] | None = None,
     hub_name: str = "hub",
+    url_from_servers: str | None = None,
 ) -> None:
     """Wire the token service, its roles and scopes, the gate and the pages into a hub.
 
@@ -90,6 +92,10 @@ def configure(
         More environment variables for a managed service, such as ``JHUB_TOKENS_LOG_FORMAT``.
     hub_name
         Tells hubs apart that share one token service.
+    url_from_servers
+        Scheme, host and port of the proxy as members' servers reach it, for the JupyterLab
+        extension, such as ``http://proxy-public`` on Kubernetes. By default the hub's
+        ``public_url``, else its ``bind_url``.
 
     Raises
     ------
@@ -149,7 +155,13 @@ def configure(
         }
     runtime.install(
         runtime.Settings(
-            service_name=service_name, service_url=url, token=shared_token, hub_name=hub_name
+            service_name=service_name,
+            service_url=url,
+            token=shared_token,
+            hub_name=hub_name,
+            url_from_servers=_check_url(url_from_servers, "url_from_servers")
+            if url_from_servers
+            else "",
         )
     )
     additions = _Additions(service)
@@ -177,12 +189,20 @@ class _Additions:
             "scopes": ["read:users", "delete:servers"],
             "services": [name],
         }
-        self.member_scopes = [f"access:services!service={name}", f"{READ_SCOPE}!user"]
+        self.member_scopes = [
+            f"access:services!service={name}",
+            f"{READ_SCOPE}!user",
+            # Nobody but a server's own token asks for it, and that one for its server alone.
+            f"{SERVER_SCOPE}!user",
+        ]
         self.custom_scopes = {
             READ_SCOPE: {"description": "Read balances and statements"},
             GRANT_SCOPE: {
                 "description": "Grant tokens, and freeze memberships",
                 "subscopes": [READ_SCOPE],
+            },
+            SERVER_SCOPE: {
+                "description": "Read a running server's balance, keep it running, stop it"
             },
         }
         self.view = PageView()
@@ -328,12 +348,12 @@ def _check_token(token: str) -> str:
     return token
 
 
-def _check_url(url: str | None) -> str:
+def _check_url(url: str | None, name: str = "service_url") -> str:
     parts = urlsplit(url or "")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
         raise ConfigurationError(
-            f"configure(): service_url is {url!r}; with managed=False give scheme, host and port "
-            "of the service, such as http://tokens:10150"
+            f"configure(): {name} is {url!r}; give scheme, host and port, such as "
+            "http://tokens:10150" + (" (needed with managed=False)" if url is None else "")
         )
     return f"{parts.scheme}://{parts.netloc}"
 

@@ -47,6 +47,7 @@ from jhub_tokens.ledger.records import (
     WalletView,
 )
 from jhub_tokens.ledger.runner import Runner
+from jhub_tokens.ledger.servers import ServerBooks
 from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure, open_engine, unbound
 from jhub_tokens.ledger.vouchers import VoucherBooks
 from jhub_tokens.ledger.wallet import OpenWallet
@@ -106,6 +107,8 @@ class Ledger:
         self.vouchers = VoucherBooks(runner)
         #: Payments: invoices, what providers tell of them, fees past due.
         self.payments = PaymentBooks(runner)
+        #: Running servers' own matters: their state, keep-running, stops their members ask for.
+        self.servers = ServerBooks(runner)
 
     # --- members --------------------------------------------------------------------------
 

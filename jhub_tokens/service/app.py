@@ -19,6 +19,7 @@ from jhub_tokens.service.handlers import (
     payments_api,
     people_api,
     plans_api,
+    server_api,
     settings_api,
     settings_pages,
 )
@@ -56,6 +57,9 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("api/v1/members/{member_id}/fees", payments_api.FeesHandler),
     ("api/v1/invoices/{invoice_id}/paid", payments_api.InvoicePaidHandler),
     ("api/v1/sessions/{session_id}/refund", money_api.RefundHandler),
+    ("api/v1/server", server_api.ServerHandler),
+    ("api/v1/server/keep-running", server_api.ServerKeepHandler),
+    ("api/v1/server/stop", server_api.ServerStopHandler),
     ("api/v1/vouchers", money_api.VouchersHandler),
     ("api/v1/vouchers/{batch_id}/revoke", money_api.VoucherRevokeHandler),
 )

@@ -70,6 +70,9 @@ class Settings:
         Stripe's secrets, from the environment only.
     stripe_api_base
         Another address of Stripe's API, for tests.
+    server_token_cache_s
+        How long the hub's word about a running server's token holds for its reports; what a
+        server asks for is checked afresh each time.
     """
 
     catalogue_path: Path
@@ -94,6 +97,12 @@ class Settings:
     stripe_key: str = field(default="", repr=False)
     stripe_webhook_secret: str = field(default="", repr=False)
     stripe_api_base: str = ""
+    server_token_cache_s: int = 300
+
+    @property
+    def console_url(self) -> str:
+        """Where a browser finds the console: a path, or the whole address where that is known."""
+        return self.public_url or self.base_url
 
     @property
     def cookie_secret(self) -> bytes:
@@ -208,6 +217,7 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None
         stripe_key=env.get("JHUB_TOKENS_STRIPE_KEY", ""),
         stripe_webhook_secret=env.get("JHUB_TOKENS_STRIPE_WEBHOOK_SECRET", ""),
         stripe_api_base=env.get("JHUB_TOKENS_STRIPE_API", ""),
+        server_token_cache_s=_seconds(env, "JHUB_TOKENS_SERVER_TOKEN_CACHE", 300),
     )
 
 
@@ -239,6 +249,15 @@ def _flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:
     if text in _FALSE:
         return False
     raise SettingsError(f"{name}={env[name]}: write 1 or 0")
+
+
+def _seconds(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= 3600:
+        raise SettingsError(f"{name}={text}: write whole seconds, 1 to 3600")
+    return int(text)
 
 
 def _choice(text: str, name: str, choices: tuple[str, ...]) -> str:

@@ -51,6 +51,7 @@ __all__ = [
     "notice_items",
     "offers",
     "receipt",
+    "running",
     "standing",
     "statement",
     "stop_order",
@@ -86,7 +87,7 @@ def standing(
         burn_mtok_h=wallet.burn_mtok_h,
         runs_out_at_ms=wallet.dry_at_ms,
         runs_out_at=_instant(wallet.dry_at_ms, now_ms, zone),
-        sessions=[_running(session, catalogue, now_ms) for session in wallet.sessions],
+        sessions=[running(session, catalogue, now_ms) for session in wallet.sessions],
         teams=[_team(payer, catalogue) for payer in payers],
         notices=notice_items(notices, catalogue, now_ms),
         as_of_ms=now_ms,
@@ -260,7 +261,8 @@ def _instant(at_ms: int | None, now_ms: int, zone: str) -> str | None:
     return None if at_ms is None else texts.instant_text(at_ms, now_ms, zone)
 
 
-def _running(session: SessionRecord, catalogue: Catalogue, now_ms: int) -> RunningSession:
+def running(session: SessionRecord, catalogue: Catalogue, now_ms: int) -> RunningSession:
+    """Return a session that is metered or about to be."""
     profile = catalogue.profiles.get(session.profile)
     return RunningSession(
         session_id=session.session_id,
@@ -291,7 +293,7 @@ def _team(payer: Payer, catalogue: Catalogue) -> TeamStanding:
         runs_out_at_ms=wallet.dry_at_ms,
         runs_out_at=_instant(wallet.dry_at_ms, now_ms, zone),
         sessions=[
-            _running(session, catalogue, now_ms)
+            running(session, catalogue, now_ms)
             for session in wallet.sessions
             if session.member_id == wallet.member.member_id
         ],

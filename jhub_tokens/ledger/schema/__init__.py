@@ -30,6 +30,7 @@ from jhub_tokens.ledger.schema.money import (
 )
 from jhub_tokens.ledger.schema.outbox import deliveries, member_settings
 from jhub_tokens.ledger.schema.plans import plan_changes, team_members, teams, wallet_periods
+from jhub_tokens.ledger.schema.servers import server_reports
 
 __all__ = [
     "admin_months",
@@ -49,6 +50,7 @@ __all__ = [
     "payment_events",
     "payment_refunds",
     "remarks",
+    "server_reports",
     "sessions",
     "stop_orders",
     "subscriptions",

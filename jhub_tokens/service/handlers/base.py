@@ -44,6 +44,7 @@ class Service:
     stops: StopBoard
     metrics: Metrics
     hub_auth: HubOAuth
+    server_auth: HubOAuth  # for servers' own tokens, of which there are many
     templates: jinja2.Environment
     outbox: OutboxWorker
     mailer: Mailer | None
