@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Iterable, NamedTuple
+from typing import NamedTuple
 
 __all__ = ["Activity", "Process", "is_own_machine", "processes", "terminals_of"]
 

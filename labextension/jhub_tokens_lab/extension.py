@@ -80,4 +80,4 @@ def _run(watcher: Watcher) -> None:
 
 
 #: asyncio itself holds tasks weakly.
-_tasks: "set[Any]" = set()
+_tasks: set = set()  # of asyncio.Task

@@ -8,7 +8,8 @@ copy beside it. Checkpoints need no tab.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Iterable, Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from jupyter_server.utils import ensure_async
 

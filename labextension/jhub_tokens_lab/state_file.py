@@ -18,7 +18,8 @@ def write(directory: Path, server: str, state: dict[str, Any]) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"{_NAME}{server or 'default'}.json"
     fresh = path.with_suffix(".new")
-    fresh.unlink() if fresh.exists() else None
+    if fresh.exists():
+        fresh.unlink()  # left by a server that died in this very moment
     descriptor = os.open(str(fresh), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump({**state, "written_s": time.time()}, file)

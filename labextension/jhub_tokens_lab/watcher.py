@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from jhub_tokens_lab import activity, state_file
 from jhub_tokens_lab.client import Away, Client, Refused
@@ -17,9 +18,8 @@ from jhub_tokens_lab.words import duration, language_of, say
 __all__ = ["Watcher"]
 
 TICK_S = 1.0
-FIRST_ASKS_MS = 5_000
 AWAY_AGAIN_MS = 15_000
-#: Edits made after the last warning are saved again each quarter of what is left, at least so often.
+#: Edits made after the last warning are saved again each quarter of what is left, within these.
 SAVE_AGAIN_MS_MAX = 30_000
 SAVE_AGAIN_MS_MIN = 3_000
 #: Cells are done when no kernel has been busy for so long: between two cells there is a moment.
@@ -110,9 +110,7 @@ class Watcher:
         for tab in list(self.tabs):
             tab.push(state)
         try:
-            state_file.write(
-                self._directory, self._server, {**state, "language": self.language}
-            )
+            state_file.write(self._directory, self._server, {**state, "language": self.language})
         except OSError as error:
             self._log.warning("jhub-tokens: the state cannot be written: %s", error)
 

@@ -82,6 +82,11 @@ export class Received {
   }
 }
 
+/** Return an amount as a number, for people only. */
+export function inTokens(amount: IAmount): number {
+  return Number(amount.grains) / GRAINS_PER_TOKEN;
+}
+
 export function tokens(amount: number, language: Language): string {
   const digits = amount !== 0 && Math.abs(amount) < 10 ? 2 : 1;
   return new Intl.NumberFormat(language === 'zh' ? 'zh-CN' : 'en', {

@@ -2,7 +2,18 @@
 
 import { Widget } from '@lumino/widgets';
 
-import { Received, duration, fill, msUntil, problem, rate, reason, statusLine, tokens } from './state';
+import {
+  Received,
+  duration,
+  fill,
+  inTokens,
+  msUntil,
+  problem,
+  rate,
+  reason,
+  statusLine,
+  tokens
+} from './state';
 import { Language, WORDS, Words } from './words';
 
 const TICK_MS = 1000;
@@ -104,7 +115,7 @@ export class Panel extends Live {
       return;
     }
     const balance = tokens(received.balance(now), language);
-    const allotment = view.allotment.tokens;
+    const allotment = tokens(inTokens(view.allotment), language);
     this._text('balance', fill(words.of, { balance, allotment }));
     this._text('burn', fill(words.perHour, { rate: rate(view.burn_mtok_h, language) }));
     this._text(
@@ -230,7 +241,7 @@ export class Panel extends Live {
   private _doneLabel = element('label', 'jp-JhubTokens-done');
   private _noticesTitle = element('h3');
   private _notices = element('ul');
-  private _noticesKey = '';
+  private _noticesKey = 'none yet';
 }
 
 function element(tag: string, className = '', text = ''): HTMLElement {
