@@ -161,11 +161,11 @@ class Watcher:
     async def tick(self) -> None:
         """Do what is due."""
         now = self._clock()
-        states = self._kernels()
-        if any(state not in ("idle", "dead") for state in states):
+        busy = any(state not in ("idle", "dead") for state in self._kernels())
+        if busy:
             self._kernels_busy_at_ms = now
         if now >= self._ask_at_ms:
-            await self._ask(busy_kernels=self._kernels_busy_at_ms == now)
+            await self._ask(busy_kernels=busy)
         self._warn()
         await self._save_if_due()
         if self.when_done and self._clock() - self._kernels_busy_at_ms >= DONE_AFTER_MS:
