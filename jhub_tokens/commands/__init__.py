@@ -12,6 +12,7 @@ COMMANDS = {
     "grant": "Give a member tokens, or take some back",
     "voucher": "Make, list and revoke codes that members redeem for tokens",
     "statement": "Show where a member's tokens of a month went",
+    "status": "In a terminal of a running server: its balance, burn and time left",
     "simulate": "Try a catalogue on invented members, in virtual time",
     "audit": "Re-derive every balance from the entries and compare",
 }

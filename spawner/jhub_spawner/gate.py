@@ -48,7 +48,7 @@ def _scopes_like(chosen: Any) -> Any:
         if callable(base):
             base = await maybe_future(base(spawner))
         if not base:
-            base = orm.Role.find(spawner.db, "server").scopes
+            base = orm.Role.find(spawner.user.db, "server").scopes
         return merge_server_scopes(list(base))
 
     return scopes

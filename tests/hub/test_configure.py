@@ -18,7 +18,11 @@ from jhub_tokens.hub import configure as exported
 from jhub_tokens.hub.configure import TEMPLATES, ConfigurationError, configure
 from jhub_tokens.hub.merging import merge_member_scopes, merge_roles, merge_service
 
-OURS = ["access:services!service=tokens", "custom:jhub-tokens:read!user"]
+OURS = [
+    "access:services!service=tokens",
+    "custom:jhub-tokens:read!user",
+    "custom:jhub-tokens:server!user",
+]
 CALL = 'configure(c, catalogue="no-such.yaml", state_dir="state")'
 OPERATOR = """
 c.JupyterHub.authenticator_class = "dummy"
