@@ -20,7 +20,7 @@ from jhub_tokens_lab.watcher import Watcher
 __all__ = ["JhubTokensLab", "load"]
 
 
-class JhubTokensLab(Configurable):  # type: ignore[misc]
+class JhubTokensLab(Configurable):
     """How the extension behaves in this server."""
 
     own_machine = Bool(
@@ -80,4 +80,4 @@ def _run(watcher: Watcher) -> None:
 
 
 #: asyncio itself holds tasks weakly.
-_tasks: set = set()  # of asyncio.Task
+_tasks: set[asyncio.Task[None]] = set()

@@ -26,7 +26,7 @@ __all__ = ["ActHandler", "FeedHandler"]
 DOCUMENTS_MAX = 500
 
 
-class FeedHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: ignore[misc]
+class FeedHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     """One tab: told the state, asked to save."""
 
     def initialize(self, watcher: Watcher) -> None:
@@ -99,7 +99,7 @@ class FeedHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: ig
             self.on_close()
 
 
-class ActHandler(APIHandler):  # type: ignore[misc]
+class ActHandler(APIHandler):
     """What members ask for: keep running, stop, stop when done."""
 
     def initialize(self, watcher: Watcher) -> None:

@@ -93,7 +93,7 @@ class Saver:
                 await ensure_async(self._contents.create_checkpoint(path))
                 self._written[path] = model["last_modified"]
         except Exception as error:
-            # Gone, read-only, or on a drive without checkpoints.
-            self._log.warning("jhub-tokens: no checkpoint of %s: %r", path, error)
+            # Gone, read-only, on a drive without checkpoints, or a console's session.
+            self._log.debug("jhub-tokens: no checkpoint of %s: %r", path, error)
             return False
         return True

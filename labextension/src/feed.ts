@@ -57,8 +57,10 @@ export class Feed {
     if (message.type === 'state') {
       this._options.onState(new Received(message.state as IState, this._options.now()));
     } else if (message.type === 'save') {
-      const saved = await this._options.save();
       const documents = this._options.documents();
+      const saved = await this._options
+        .save()
+        .catch(() => ({ copies: [], failed: documents }) as ISaved);
       this._send(socket, { type: 'saved', round: message.round, documents, ...saved });
       this._options.onSaved(saved);
     }

@@ -8,6 +8,7 @@ import { DocumentRegistry } from '@jupyterlab/docregistry';
 import { ServerConnection } from '@jupyterlab/services';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
 
 import { Feed, ISocket } from './feed';
 import { IDocument, ISaved, Saver } from './saving';
@@ -86,12 +87,10 @@ function begin(
 
   const contexts = (): DocumentRegistry.Context[] => {
     const found = new Set<DocumentRegistry.Context>();
-    for (const area of ['main', 'down']) {
-      for (const widget of app.shell.widgets(area)) {
-        const context = manager.contextForWidget(widget);
-        if (context) {
-          found.add(context);
-        }
+    for (const widget of [...widgetsOf(app.shell, 'main'), ...widgetsOf(app.shell, 'down')]) {
+      const context = manager.contextForWidget(widget);
+      if (context) {
+        found.add(context);
       }
     }
     return [...found];
@@ -122,6 +121,15 @@ function begin(
     window.clearTimeout(settling);
     settling = window.setTimeout(() => feed.tellDocuments(), DOCUMENTS_SETTLED_MS);
   });
+}
+
+/** Return an area's widgets; not every Lab, nor Notebook, lets every area be listed. */
+function widgetsOf(shell: JupyterFrontEnd.IShell, area: string): Widget[] {
+  try {
+    return [...shell.widgets(area)];
+  } catch {
+    return [];
+  }
 }
 
 function documentOf(context: DocumentRegistry.Context): IDocument {

@@ -56,6 +56,15 @@ test('saves when asked and answers with the round', async () => {
   expect(options.onSaved).toHaveBeenCalled();
 });
 
+test('answers even if it cannot save: the server waits for every tab', async () => {
+  const { sockets, options, feed } = setUp();
+  (options.save as jest.Mock).mockRejectedValue(new Error('broken'));
+  feed.start();
+  sockets[0].onmessage!({ data: '{"type": "save", "round": 1}' });
+  await jest.advanceTimersByTimeAsync(0);
+  expect(sockets[0].sent[0]).toMatchObject({ round: 1, failed: ['a.ipynb'] });
+});
+
 test('connects again, each time a little later', () => {
   const { sockets, feed } = setUp();
   feed.start();

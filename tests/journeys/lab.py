@@ -70,8 +70,9 @@ class LabTab:
 
     def open(self, path: str = "", *, workspace: str = "") -> LabTab:
         """Open Lab, with a document if asked; several tabs want workspaces of their own."""
-        place = f"workspaces/{workspace}/" if workspace else ""
-        self.page.goto(f"{self.hub.url}/user/{self.name}/lab/{place}tree/{path}?reset")
+        place = f"/workspaces/{workspace}" if workspace else ""
+        tree = f"/tree/{path}" if path else ""
+        self.page.goto(f"{self.hub.url}/user/{self.name}/lab{place}{tree}?reset")
         expect(self.page.locator("#jupyterlab-splash")).to_have_count(0, timeout=90_000)
         return self
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+
 from jhub_tokens_lab import activity, state_file, status
 from jhub_tokens_lab.client import Away, Client, Refused
 from jhub_tokens_lab.countdown import Countdown
 from jhub_tokens_lab.saving import Saver
 from jhub_tokens_lab.watcher import DONE_AFTER_MS, Watcher
 from jhub_tokens_lab.words import REASONS, duration, say
-from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 
 MINUTE = 60_000
 LOG = logging.getLogger("tests.lab")
