@@ -13,6 +13,7 @@ PYTEST_ARGS ?=
 VENV := .venv/hub-$(HUB)
 BIN := $(VENV)/bin
 PROXY_VERSION := 5.3.0
+LAB_OLDEST := .venv/lab-4.3
 CONSTRAINTS := requirements/hub-$(HUB).txt
 ARTEFACTS := test-artefacts/hub-$(HUB)
 
@@ -22,7 +23,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-dev demo test test-fast test-hub test-journeys lint typecheck format \
-	test-faults bench bench-ledger lock wheel clean images-lock images-check images-test
+	test-faults test-lab labextension setup-labs bench bench-ledger lock wheel clean \
+	images-lock images-check images-test
 
 help: ## Show this help
 	@echo "make …"
@@ -34,10 +36,10 @@ setup: $(VENV)/.demo-ready ## Make the virtual environment that the demo needs
 
 setup-dev: $(VENV)/.dev-ready ## Make the virtual environment that the tests need
 
-demo: $(VENV)/.demo-ready ## Run the demo hub (PORT=8000) and print its address
+demo: $(VENV)/.demo-ready $(VENV)/.demo-lab ## Run the demo hub (PORT=8000) and print its address
 	@$(BIN)/jhub-tokens demo --port $(PORT) --state .demo/hub-$(HUB) $(DEMO_ARGS)
 
-test: lint typecheck test-fast test-hub test-journeys ## Run all checks and all tests
+test: lint typecheck test-fast test-lab test-hub test-journeys ## Run all checks and all tests
 
 test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
 	$(BIN)/pytest tests -n 2 --dist loadfile --ignore=tests/hub --ignore=tests/journeys $(PYTEST_ARGS)
@@ -45,8 +47,23 @@ test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
 test-hub: $(VENV)/.dev-ready ## Run the tests against a whole JupyterHub
 	$(BIN)/pytest tests/hub -n 3 --dist loadfile $(PYTEST_ARGS)
 
-test-journeys: $(VENV)/.dev-ready $(VENV)/.chromium-ready $(VENV)/.oidc-ready ## Drive the demo in a real browser and by its API
+test-lab: $(VENV)/.dev-ready ## Test the JupyterLab extension's own page part (Jest)
+	cd labextension && npm_config_cache=$(CURDIR)/.cache/npm $(CURDIR)/$(BIN)/npm ci \
+		--ignore-scripts --no-audit --no-fund --loglevel=error
+	cd labextension && $(CURDIR)/$(BIN)/npm test
+
+test-journeys: $(VENV)/.dev-ready $(VENV)/.chromium-ready $(VENV)/.oidc-ready setup-labs ## Drive the demo in a real browser and by its API
 	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys -n 2 --dist loadfile $(PYTEST_ARGS)
+
+labextension: $(VENV)/.dev-ready ## Build the JupyterLab extension's wheel into dist/
+	@.ci/labextension $(BIN)
+
+# The newest Lab is in the environment itself; the oldest that is supported gets one of its own.
+setup-labs: labextension $(LAB_OLDEST)/.ready ## Put the extension into a newest and an oldest JupyterLab
+	@for venv in $(VENV) $(LAB_OLDEST); do \
+		$(BIN)/uv pip install --quiet --no-deps --reinstall --python $$venv/bin/python \
+			dist/jhub_tokens_lab-*.whl || exit 1; \
+	done
 
 lint: $(VENV)/.dev-ready ## Check style and format
 	$(BIN)/ruff check .
@@ -115,9 +132,25 @@ $(VENV)/.demo-ready: $(CONSTRAINTS) $(VENV)/.created pyproject.toml Makefile
 		--prefix $(CURDIR)/$(VENV) configurable-http-proxy@$(PROXY_VERSION)
 	@touch $@
 
+# The demo shows the JupyterLab extension, too, where it can be built; without it, it works as well.
+$(VENV)/.demo-lab: $(VENV)/.demo-ready labextension/package-lock.json
+	@echo "Building the JupyterLab extension; this takes a minute, once"
+	@{ $(BIN)/pip install --quiet --constraint $(CONSTRAINTS) build hatchling && \
+		.ci/labextension $(BIN) >/dev/null && \
+		$(BIN)/pip install --quiet --no-deps --force-reinstall dist/jhub_tokens_lab-*.whl; } || \
+		echo "The extension could not be built; the demo goes on without it"
+	@touch $@
+
 $(VENV)/.dev-ready: $(VENV)/.demo-ready
 	@echo "Adding the tools for tests to $(VENV)"
 	@$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@
+
+$(LAB_OLDEST)/.ready: $(VENV)/.dev-ready
+	@echo "Setting up $(LAB_OLDEST) (JupyterLab 4.3)"
+	@$(PYTHON) -m venv $(LAB_OLDEST)
+	@$(BIN)/uv pip install --quiet --python $(LAB_OLDEST)/bin/python \
+		'jupyterlab==4.3.*' 'notebook==7.3.*' 'jupyterhub==5.5.*'
 	@touch $@
 
 $(VENV)/.chromium-ready: $(VENV)/.dev-ready .ci/chromium
