@@ -14,8 +14,11 @@ VENV := .venv/hub-$(HUB)
 BIN := $(VENV)/bin
 PROXY_VERSION := 5.3.0
 LAB_OLDEST := .venv/lab-4.3
+LAB_WHEEL := dist/jhub_tokens_lab-*.whl
 CONSTRAINTS := requirements/hub-$(HUB).txt
 ARTEFACTS := test-artefacts/hub-$(HUB)
+LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --no-annotate --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command 'make lock'
 
 # The repository's own tools first: the demo and the tests find proxy and Node.js on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -47,10 +50,10 @@ test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
 test-hub: $(VENV)/.dev-ready ## Run the tests against a whole JupyterHub
 	$(BIN)/pytest tests/hub -n 3 --dist loadfile $(PYTEST_ARGS)
 
-test-lab: $(VENV)/.dev-ready ## Test the JupyterLab extension's own page part (Jest)
-	cd labextension && npm_config_cache=$(CURDIR)/.cache/npm $(CURDIR)/$(BIN)/npm ci \
-		--ignore-scripts --no-audit --no-fund --loglevel=error
-	cd labextension && $(CURDIR)/$(BIN)/npm test
+# The server's part is tested by test-fast as well, on this environment's Python.
+test-lab: labextension/node_modules/.ready setup-labs ## Test the JupyterLab extension: its page (Jest), its server's part on the oldest Python
+	cd labextension && $(CURDIR)/$(BIN)/npm run --silent check && $(CURDIR)/$(BIN)/npm test --silent
+	$(LAB_OLDEST)/bin/python -m pytest -c labextension/pytest.ini --rootdir . tests/lab $(PYTEST_ARGS)
 
 test-journeys: $(VENV)/.dev-ready $(VENV)/.chromium-ready $(VENV)/.oidc-ready setup-labs ## Drive the demo in a real browser and by its API
 	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys -n 2 --dist loadfile $(PYTEST_ARGS)
@@ -59,11 +62,9 @@ labextension: $(VENV)/.dev-ready ## Build the JupyterLab extension's wheel into 
 	@.ci/labextension $(BIN)
 
 # The newest Lab is in the environment itself; the oldest that is supported gets one of its own.
-setup-labs: labextension $(LAB_OLDEST)/.ready ## Put the extension into a newest and an oldest JupyterLab
-	@for venv in $(VENV) $(LAB_OLDEST); do \
-		$(BIN)/uv pip install --quiet --no-deps --reinstall --python $$venv/bin/python \
-			dist/jhub_tokens_lab-*.whl || exit 1; \
-	done
+setup-labs: labextension ## Put the extension into the newest and the oldest JupyterLab
+	@$(BIN)/uv pip install --quiet --no-deps --reinstall --python $(BIN)/python $(LAB_WHEEL)
+	@.ci/lab-oldest $(BIN) $(LAB_OLDEST)
 
 lint: $(VENV)/.dev-ready ## Check style and format
 	$(BIN)/ruff check .
@@ -83,7 +84,7 @@ test-faults: $(VENV)/.dev-ready ## Kill, freeze, cut, lie and jump for hours: th
 bench-ledger: $(VENV)/.dev-ready ## Compare the books with raw statements, a peer, and their size
 	$(BIN)/python -m benchmarks.ledger
 
-bench: $(VENV)/.dev-ready ## Compare with a plain hub in one run
+bench: $(VENV)/.chromium-ready setup-labs ## Compare with a plain hub in one run
 	$(BIN)/python -m benchmarks
 
 wheel: $(VENV)/.dev-ready ## Build the distribution into dist/
@@ -91,12 +92,10 @@ wheel: $(VENV)/.dev-ready ## Build the distribution into dist/
 
 lock: $(VENV)/.dev-ready ## Resolve requirements/*.txt anew
 	@for hub in 6.1 5.5; do \
-		$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
-			--no-annotate --no-emit-index-url --no-emit-find-links \
-			--custom-compile-command 'make lock' \
-			--constraints requirements/hub-$$hub.in --output-file requirements/hub-$$hub.txt \
-			pyproject.toml || exit 1; \
+		$(LOCK) --python-version 3.11 --extra dev --constraints requirements/hub-$$hub.in \
+			--output-file requirements/hub-$$hub.txt pyproject.toml || exit 1; \
 	done
+	@$(LOCK) --python-version 3.8 --output-file requirements/lab-4.3.txt requirements/lab-4.3.in
 
 images-lock: $(VENV)/.dev-ready ## Resolve the locks of the images anew
 	$(BIN)/python -m images lock
@@ -110,6 +109,7 @@ images-test: $(VENV)/.dev-ready ## Build an image on a stand-in base and run it
 
 clean: ## Remove everything that was made here
 	rm -rf .venv .cache .demo dist test-artefacts .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf labextension/node_modules labextension/lib
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up, each step kept until its inputs change ------------------------------------------
@@ -137,7 +137,7 @@ $(VENV)/.demo-lab: $(VENV)/.demo-ready labextension/package-lock.json
 	@echo "Building the JupyterLab extension; this takes a minute, once"
 	@{ $(BIN)/pip install --quiet --constraint $(CONSTRAINTS) build hatchling && \
 		.ci/labextension $(BIN) >/dev/null && \
-		$(BIN)/pip install --quiet --no-deps --force-reinstall dist/jhub_tokens_lab-*.whl; } || \
+		$(BIN)/pip install --quiet --no-deps --force-reinstall $(LAB_WHEEL); } || \
 		echo "The extension could not be built; the demo goes on without it"
 	@touch $@
 
@@ -146,11 +146,9 @@ $(VENV)/.dev-ready: $(VENV)/.demo-ready
 	@$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
 
-$(LAB_OLDEST)/.ready: $(VENV)/.dev-ready
-	@echo "Setting up $(LAB_OLDEST) (JupyterLab 4.3)"
-	@$(PYTHON) -m venv $(LAB_OLDEST)
-	@$(BIN)/uv pip install --quiet --python $(LAB_OLDEST)/bin/python \
-		'jupyterlab==4.3.*' 'notebook==7.3.*' 'jupyterhub==5.5.*'
+labextension/node_modules/.ready: labextension/package-lock.json $(VENV)/.dev-ready
+	@cd labextension && npm_config_cache=$(CURDIR)/.cache/npm $(CURDIR)/$(BIN)/npm ci \
+		--ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(VENV)/.chromium-ready: $(VENV)/.dev-ready .ci/chromium

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from jhub_tokens.units import GRAINS_PER_TOKEN
 from tests.hub.harness import HubProcess, eventually
 from tests.journeys.demo_hub import artefacts
+
+__all__ = [
+    "LABS",
+    "LabTab",
+    "lab_hub",
+    "leave",
+    "sources_in",
+    "stopped",
+    "tail",
+    "workspace",
+    "write_notebook",
+]
 
 ROOT = Path(__file__).parents[2]
 #: Where `make` puts single-user servers: the newest Lab is the demo's, the oldest has its own.
@@ -20,32 +32,38 @@ LABS = {
     "4.3": ROOT / ".venv" / "lab-4.3" / "bin" / "jupyterhub-singleuser",
 }
 
-#: One token is a minute. `pro` lasts for hours; `brief` a minute and a half, of which the last
-#: warning takes the last 15 s.
+#: One token is a minute on a CPU. The last warning takes the last 15 s, of which 12 s are grace.
 POLICY = {
     "grace: 2s": "grace: 12s",
     "stop_time: 1s": "stop_time: 3s",
     "minimum_run: 10s": "minimum_run: 5s",
     "warn_before: [30m]": "warn_before: [40s, 25s]",
-    "tokens: 0.3": "tokens: 1.5",
 }
 
 
-def lab_hub(hub: HubProcess, lab: str, brief_tokens: str = "1.5") -> HubProcess:
+def lab_hub(hub: HubProcess, lab: str) -> HubProcess:
     """Configure a hub for a Lab version and start it."""
     command = LABS[lab]
     assert command.exists(), f"{command} is missing: run make setup-labs"
     path = hub.directory / "catalogue.yaml"
     text = path.read_text()
-    for old, new in {**POLICY, "tokens: 0.3": f"tokens: {brief_tokens}"}.items():
+    for old, new in POLICY.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     path.write_text(text)
     hub.configure(
         before='configure_kwargs["service_environment"] = {"JHUB_TOKENS_SERVER_TOKEN_CACHE": "1"}',
-        after=f"c.Spawner.cmd = {[str(command)]!r}\nc.Spawner.args = ['--debug']\n",
+        after=f"c.Spawner.cmd = {[str(command)]!r}\n",
     )
     return hub.start()
+
+
+def leave(hub: HubProcess, name: str, seconds: int) -> None:
+    """Take tokens back until what is left lasts for so long on a CPU: a minute for a token."""
+    hub.wait_session(name)
+    balance = int(hub.standing(name)["balance"]["grains"])
+    mtok = balance * 1000 // GRAINS_PER_TOKEN - seconds * 1000 // 60
+    hub.grant(name, f"-{mtok / 1000:.3f}")
 
 
 class LabTab:
@@ -87,9 +105,7 @@ class LabTab:
         editor.click()
         self.page.keyboard.press("Control+a")
         self.page.keyboard.type(text)
-        expect(
-            self.page.locator(".jp-mod-dirty, .jp-mod-current.jp-mod-dirty").first
-        ).to_be_attached()
+        expect(self.page.locator(".jp-mod-dirty").first).to_be_attached()
 
     def shot(self, name: str) -> None:
         self.page.screenshot(path=artefacts() / f"{name}.png")
@@ -139,9 +155,3 @@ def stopped(hub: HubProcess, name: str, within_s: float) -> None:
 
 def tail(hub: HubProcess) -> str:
     return "\n".join(line for line in hub.log().splitlines() if "jhub-tokens:" in line)[-3000:]
-
-
-__all__ = [
-    "LABS", "LabTab", "lab_hub", "notebook", "os", "sources_in", "stopped", "tail", "workspace",
-    "write_notebook",
-]  # fmt: skip

@@ -374,6 +374,22 @@ async def test_terminals_of_this_server_get_a_line(world: World) -> None:
         os.close(other)
 
 
+# --- the file for terminals ---------------------------------------------------------------------
+
+
+def test_each_server_has_a_file_of_its_own_whatever_it_is_called(tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime"
+    names = ["", "default", "a.b", "a", "a/b", "../../outside", "..", "名 字"]
+    for place, name in enumerate(names):
+        known = {"age_ms": 0, "left_ms": None, "keep_left_ms": None, "place": place}
+        state_file.write(runtime, name, known)
+    for place, name in enumerate(names):
+        state = state_file.read(runtime, name)
+        assert state is not None and state["place"] == place, name
+    assert len(list(runtime.iterdir())) == len(names)
+    assert list(tmp_path.iterdir()) == [runtime], "nothing is written elsewhere"
+
+
 # --- words, client ------------------------------------------------------------------------------
 
 
