@@ -60,7 +60,8 @@ class FeedHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         if self in self.watcher.tabs:
             self.watcher.tabs.remove(self)
         if self._answer is not None and not self._answer.done():
-            self._answer.cancel()
+            # Not cancelled: whoever waits would take that for their own end.
+            self._answer.set_exception(ConnectionError("the tab was closed"))
 
     def push(self, state: dict[str, Any]) -> None:
         """Send the state, without waiting."""

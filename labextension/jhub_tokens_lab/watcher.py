@@ -181,12 +181,19 @@ class Watcher:
         age_ms = None if self._busy_at_ms is None else round(now - self._busy_at_ms)
         try:
             self._learn(await self._client.report(busy, age_ms))
-            if self._known and (busy or self._known.kept(self._clock())):
-                await self._client.tell_hub(0)
         except Refused as error:
             self._set_problem("refused", error)
         except Away as error:
             self._set_problem("away", error)
+        if busy or (self._known and self._known.kept(self._clock())):
+            await self._tell_hub()
+
+    async def _tell_hub(self) -> None:
+        """Have the hub count this server as active, whether or not the token service is there."""
+        try:
+            await self._client.tell_hub(0)
+        except Away as error:
+            self._log.warning("jhub-tokens: the hub does not take this server's activity: %s", error)
 
     def _set_problem(self, problem: str, error: Exception) -> None:
         if problem != self._problem:

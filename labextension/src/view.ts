@@ -114,9 +114,7 @@ export class Panel extends Live {
     if (!view) {
       return;
     }
-    const balance = tokens(received.balance(now), language);
-    const allotment = tokens(inTokens(view.allotment), language);
-    this._text('balance', fill(words.of, { balance, allotment }));
+    this._drawBalance(received.balance(now), inTokens(view.allotment), view.plan_title);
     this._text('burn', fill(words.perHour, { rate: rate(view.burn_mtok_h, language) }));
     this._text(
       'session',
@@ -144,6 +142,18 @@ export class Panel extends Live {
     this._drawNotices();
   }
 
+  private _drawBalance(balance: number, allotment: number, plan: string): void {
+    const { words, language } = this;
+    this._text('balance', tokens(balance, language));
+    this._text('of', fill(words.of, { allotment: tokens(allotment, language), plan }));
+    // What was bought may exceed the allotment.
+    const full = Math.max(balance, allotment);
+    this._bar.hidden = full <= 0;
+    this._fill.style.width = `${full > 0 ? (100 * balance) / full : 0}%`;
+    this._bar.setAttribute('aria-valuemax', String(full));
+    this._bar.setAttribute('aria-valuenow', balance.toFixed(2));
+  }
+
   private _drawNotices(): void {
     const notices = this.received!.state.view!.notices;
     const key = notices.map(notice => notice.notice_id).join();
@@ -163,9 +173,14 @@ export class Panel extends Live {
 
   private _build(): void {
     const { words } = this;
+    const head = element('p', 'jp-JhubTokens-head');
+    head.append(this._slot('strong', 'balance'), this._slot('span', 'of'));
+    this._bar.setAttribute('role', 'meter');
+    this._bar.setAttribute('aria-label', words.balance);
+    this._bar.setAttribute('aria-valuemin', '0');
+    this._bar.append(this._fill);
     const list = element('dl');
     for (const [name, label] of [
-      ['balance', words.balance],
       ['burn', words.burning],
       ['session', words.session],
       ['left', words.endsIn]
@@ -205,6 +220,8 @@ export class Panel extends Live {
     stop.onclick = () => this._acts.stop();
 
     this._body.append(
+      head,
+      this._bar,
       list,
       this._slot('p', 'shadow'),
       links,
@@ -233,6 +250,8 @@ export class Panel extends Live {
 
   private _slots: Record<string, HTMLElement> = { problem: element('p', 'jp-JhubTokens-problem') };
   private _body = element('div');
+  private _bar = element('div', 'jp-JhubTokens-bar');
+  private _fill = element('span');
   private _links = [document.createElement('a'), document.createElement('a')];
   private _keep = document.createElement('form');
   private _time = document.createElement('input');

@@ -8,7 +8,7 @@ export type Language = 'en' | 'zh';
 const EN = {
   title: 'Balance',
   balance: 'Balance',
-  of: '{balance} of {allotment}',
+  of: 'of {allotment} · {plan}',
   burn: '{rate}/h',
   left: '{left} left',
   stopping: 'stopping',
@@ -49,7 +49,7 @@ export type Words = typeof EN;
 const ZH: Words = {
   title: '额度',
   balance: '额度',
-  of: '{balance} / {allotment}',
+  of: '/ {allotment} · {plan}',
   burn: '{rate}/小时',
   left: '剩余 {left}',
   stopping: '正在停止',

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 from jhub_tokens_lab import activity, state_file, status
 from jhub_tokens_lab.client import Away, Client, Refused
 from jhub_tokens_lab.countdown import Countdown
+from jhub_tokens_lab.handlers import FeedHandler
 from jhub_tokens_lab.saving import Saver
 from jhub_tokens_lab.watcher import DONE_AFTER_MS, Watcher
 from jhub_tokens_lab.words import REASONS, duration, say
@@ -203,6 +205,15 @@ async def test_a_tab_that_sleeps_holds_nobody_up(contents: Any) -> None:
     assert done["failed"] == ["open.txt"]
 
 
+async def test_a_tab_that_closes_while_it_saves_holds_nobody_up(contents: Any) -> None:
+    closing, awake = FeedHandler.__new__(FeedHandler), FakeTab("kernel.ipynb")
+    closing.initialize(SimpleNamespace(tabs=[closing]))  # type: ignore[arg-type]
+    closing._send = lambda message: closing.on_close()  # type: ignore[method-assign]
+    done = await Saver(contents, Sessions(), LOG).save_all([closing, awake], "asked")
+    assert (awake.saves, done["checkpoints"]) == (["asked"], ["kernel.ipynb"])
+    assert closing.watcher.tabs == []
+
+
 # --- the loop ----------------------------------------------------------------------------------
 
 
@@ -346,14 +357,18 @@ async def test_the_hub_hears_of_work_and_of_keep_running_only(world: World) -> N
     world.kernels = ["busy"]
     await world.at(2)
     assert world.service.told_hub == 1
+    world.service.problem = Away("down for an hour")
+    await world.at(3)
+    assert world.service.told_hub == 2, "work goes on while the token service is away"
+    world.service.problem = None
     world.kernels = []
     await world.at(4)
-    assert world.service.told_hub == 1
+    assert world.service.told_hub == 2
     await world.watcher.keep_running(30 * MINUTE)
     await world.at(5)
-    assert world.service.told_hub == 2
+    assert world.service.told_hub == 3
     await world.at(40)
-    assert world.service.told_hub == 2, "the time is over"
+    assert world.service.told_hub == 3, "the time is over"
 
 
 async def test_terminals_of_this_server_get_a_line(world: World) -> None:
