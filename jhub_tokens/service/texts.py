@@ -86,7 +86,7 @@ _ENDS: Mapping[str, str] = {
     "week_limit": "stopped because a week's limit was reached",
     "team_cap": "stopped because a share of the team's tokens was spent",
     "left_team": "stopped because the member was no longer in the team",
-    "asked": "stopped by its member",
+    "asked": "stopped because its member asked for it",
     "superseded": "given up for a new start",
     "taken_over": "metered from here on",
 }

@@ -63,7 +63,7 @@ def leave(hub: HubProcess, name: str, seconds: int) -> None:
     hub.wait_session(name)
     balance = int(hub.standing(name)["balance"]["grains"])
     mtok = balance * 1000 // GRAINS_PER_TOKEN - seconds * 1000 // 60
-    hub.grant(name, f"-{mtok / 1000:.3f}")
+    hub.grant(name, f"-{mtok / 1000:.3f}", "adjustment")
 
 
 class LabTab:
