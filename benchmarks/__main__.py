@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks [spawn|loop|memory|lab|all] [--quick] [--json FILE]``."""
+"""Run the benchmarks: ``python -m benchmarks [spawn|loop|…|all] [--quick] [--json FILE]``."""
 
 from __future__ import annotations
 

@@ -50,7 +50,9 @@ performance.getEntriesByType('resource')
 #: What makes a server of the plain hub one without the extension, in its member's directory.
 _WITHOUT = {
     "labconfig/page_config.json": {"disabledExtensions": {"jhub-tokens-lab": True}},
-    "jupyter_server_config.json": {"ServerApp": {"jpserver_extensions": {"jhub_tokens_lab": False}}},
+    "jupyter_server_config.json": {
+        "ServerApp": {"jpserver_extensions": {"jhub_tokens_lab": False}}
+    },
 }
 
 
@@ -83,7 +85,9 @@ def run(*, quick: bool) -> Report:
                 if number >= 0:
                     opened[hub.name].append(figures)
             if sys.stderr.isatty():
-                print(f"\rJupyterLab opened: {max(0, number + 1)}/{rounds} ", end="", file=sys.stderr)
+                print(
+                    f"\rJupyterLab opened: {max(0, number + 1)}/{rounds} ", end="", file=sys.stderr
+                )
         if sys.stderr.isatty():
             print(file=sys.stderr)
         for hub in hubs:

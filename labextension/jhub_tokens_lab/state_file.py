@@ -12,7 +12,6 @@ from urllib.parse import quote
 __all__ = ["read", "write"]
 
 
-
 def _name(server: str) -> str:
     """Return the name of a server's file: a server may be called anything, "../x" included."""
     return f"jhub-tokens-{quote(server, safe='')}.json" if server else "jhub-tokens.json"

@@ -193,7 +193,9 @@ class Watcher:
         try:
             await self._client.tell_hub(0)
         except Away as error:
-            self._log.warning("jhub-tokens: the hub does not take this server's activity: %s", error)
+            self._log.warning(
+                "jhub-tokens: the hub does not take this server's activity: %s", error
+            )
 
     def _set_problem(self, problem: str, error: Exception) -> None:
         if problem != self._problem:

@@ -206,7 +206,7 @@ export class Panel extends Live {
     this._keepClear.type = 'button';
     this._keepClear.textContent = words.keepClear;
     this._keepClear.onclick = () => this._acts.keep(null);
-    this._keep.append(keepLabel, set, this._keepClear, this._slot('p', 'kept'));
+    this._keep.append(keepLabel, set, this._slot('p', 'kept'), this._keepClear);
     this._keep.onsubmit = event => {
       event.preventDefault();
       this._acts.keep(msUntil(this._time.value, new Date()));

@@ -7,7 +7,17 @@ import json
 from playwright.sync_api import Browser, expect
 
 from tests.hub.harness import HubProcess
-from tests.journeys.lab import LabTab, leave, sources_in, stopped, tail, workspace, write_notebook
+from tests.journeys.lab import (
+    LabTab,
+    lab_settings,
+    leave,
+    no_news,
+    sources_in,
+    stopped,
+    tail,
+    workspace,
+    write_notebook,
+)
 
 __all__ = [
     "test_a_dry_server_loses_nothing_of_two_tabs",
@@ -16,12 +26,21 @@ __all__ = [
 ]
 
 
+TRAINING = (
+    "images, labels = load_digits()\nmodel = Classifier(layers=3)",
+    "for epoch in range(20):\n"
+    "    loss = model.train(images, labels)\n"
+    "    print(f'epoch {epoch}: loss {loss:.4f}')",
+)
+
+
 def test_a_dry_server_loses_nothing_of_two_tabs(hub: HubProcess, browser: Browser):
     """Two tabs hold different unsaved edits of one notebook: both are on disk when it stops."""
     name = "pro-5"
     first = LabTab.sign_in(browser, hub, name)
     hub.start_server(name)
     home = workspace(hub, name)
+    no_news(home)
     write_notebook(home / "work.ipynb", "x = 0")
     second = first.another()
     first.open("work.ipynb")
@@ -32,6 +51,7 @@ def test_a_dry_server_loses_nothing_of_two_tabs(hub: HubProcess, browser: Browse
     expect(first.status).to_contain_text("left", timeout=15_000)
     expect(first.status).to_have_attribute("data-level", "red", timeout=30_000)
     expect(first.page.locator(".Toastify__toast").first).to_contain_text("stops in", timeout=20_000)
+    first.shot("lab-warning")
     stopped(hub, name, 60)
     written = sources_in(home)
     text = "\n".join(written.values())
@@ -50,8 +70,9 @@ def test_panel_keep_running_stop_and_language(hub: HubProcess, browser: Browser)
     tab = LabTab.sign_in(browser, hub, name)
     hub.start_server(name)
     home = workspace(hub, name)
-    write_notebook(home / "calm.ipynb", "y = 2")
-    tab.open("calm.ipynb")
+    no_news(home)
+    write_notebook(home / "train.ipynb", *TRAINING)
+    tab.open("train.ipynb")
     page = tab.page
     expect(tab.status).to_contain_text("Balance", timeout=30_000)
     expect(tab.status).to_have_attribute("data-level", "calm")
@@ -74,10 +95,8 @@ def test_panel_keep_running_stop_and_language(hub: HubProcess, browser: Browser)
     assert state.stat().st_mode & 0o077 == 0, "nobody else reads it"
     assert json.loads(state.read_text())["keep_left_ms"] > 0
     # In Lab's language, Chinese.
-    settings = home / ".jupyter/lab/user-settings/@jupyterlab/translation-extension"
-    settings.mkdir(parents=True, exist_ok=True)
-    (settings / "plugin.jupyterlab-settings").write_text('{"locale": "zh_CN"}')
-    tab.open("calm.ipynb")
+    lab_settings(home, "translation-extension/plugin", locale="zh_CN")
+    tab.open("train.ipynb")
     expect(tab.status).to_contain_text("额度", timeout=30_000)
     tab.status.click()
     expect(panel).to_contain_text("保持运行至")
@@ -87,7 +106,7 @@ def test_panel_keep_running_stop_and_language(hub: HubProcess, browser: Browser)
     panel.get_by_role("button", name="停止此服务器").click()
     page.locator(".jp-Dialog").get_by_role("button", name="停止此服务器").click()
     stopped(hub, name, 30)
-    assert "unsaved until the stop" in sources_in(home)["calm.ipynb"]
+    assert "unsaved until the stop" in sources_in(home)["train.ipynb"]
     page.context.close()
 
 

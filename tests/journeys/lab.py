@@ -17,7 +17,9 @@ __all__ = [
     "LABS",
     "LabTab",
     "lab_hub",
+    "lab_settings",
     "leave",
+    "no_news",
     "sources_in",
     "stopped",
     "tail",
@@ -118,6 +120,18 @@ def workspace(hub: HubProcess, name: str) -> Path:
     ]
     assert len(found) == 1, found
     return found[0]
+
+
+def lab_settings(home: Path, plugin: str, **values: Any) -> None:
+    """Set what a member sets on Lab's page of settings."""
+    path = home / f".jupyter/lab/user-settings/@jupyterlab/{plugin}.jupyterlab-settings"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+
+
+def no_news(home: Path) -> None:
+    """Answer the question that Lab asks everybody who is new, and that covers what is behind it."""
+    lab_settings(home, "apputils-extension/notification", fetchNews="false")
 
 
 def notebook(*sources: str) -> dict[str, Any]:

@@ -25,9 +25,7 @@ __all__ = [
 pytestmark = [
     pytest.mark.journey,
     # Its own single-user server is a JupyterHub 5.5, whatever the hub is.
-    pytest.mark.skipif(
-        jupyterhub.version_info[0] < 6, reason="shown once, under the newest hub"
-    ),
+    pytest.mark.skipif(jupyterhub.version_info[0] < 6, reason="shown once, under the newest hub"),
 ]
 
 
