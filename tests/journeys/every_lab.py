@@ -1,4 +1,4 @@
-"""What every supported Lab must do: imported, as tests, by the journeys of the oldest and newest."""
+"""What every supported Lab must do; the journeys of the oldest and the newest import these."""
 
 from __future__ import annotations
 
