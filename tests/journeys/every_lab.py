@@ -89,6 +89,7 @@ def test_panel_keep_running_stop_and_language(hub: HubProcess, browser: Browser)
     panel.get_by_label("Keep running until").fill(time)
     panel.get_by_role("button", name="Keep", exact=True).click()
     expect(panel).to_contain_text("Kept running, even if idle", timeout=20_000)
+    expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=60_000)
     tab.shot("lab-panel-en")
     # The status of a terminal, without any token.
     state = next(home.rglob("jhub-tokens.json"))
