@@ -27,10 +27,10 @@ from jhub_tokens.ledger import (
 from jhub_tokens.ledger.audit import Finding, audit
 from jhub_tokens.ledger.batches import Changed, change_wallets
 from jhub_tokens.ledger.break_glass import BreakGlassBooks
+from jhub_tokens.ledger.directory import DirectoryBooks
 from jhub_tokens.ledger.exported_seals import ExportedSeals
 from jhub_tokens.ledger.finance import FinanceBooks
 from jhub_tokens.ledger.finance_records import Basis
-from jhub_tokens.ledger.directory import DirectoryBooks
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.money_records import RefundBooked
 from jhub_tokens.ledger.outbox import Outbox, notice_record

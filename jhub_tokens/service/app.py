@@ -13,8 +13,8 @@ from jhub_tokens.service.errors import Problem
 from jhub_tokens.service.handlers import (
     admin_pages,
     break_glass_api,
-    finance_api,
     directory_api,
+    finance_api,
     health,
     hub_api,
     money_api,

@@ -282,7 +282,8 @@ def test_a_state_that_is_not_ours_and_a_code_used_twice(world: World, page: Page
     asked.clear()
     page.goto(f"{world.hub.url}/hub/oauth_login")
     (state,) = (parse_qs(urlsplit(url).query)["state"][0] for url in asked if "/auth?" in url)
-    answer = page.goto(f"{world.hub.url}/hub/oauth_callback?{urlencode(dict(code=code, state=state))}")
+    query = urlencode({"code": code, "state": state})
+    answer = page.goto(f"{world.hub.url}/hub/oauth_callback?{query}")
     assert answer is not None and answer.status >= 400
     assert not is_in(page)
     page.goto(f"{world.hub.url}/hub/home")
