@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.hub.harness import HubProcess, eventually, free_ports
 from tests.oidc.process import CLIENT_ID, CLIENT_SECRET, OidcProvider
@@ -284,8 +284,9 @@ def test_a_state_that_is_not_ours_and_a_code_used_twice(world: World, page: Page
     (state,) = (parse_qs(urlsplit(url).query)["state"][0] for url in asked if "/auth?" in url)
     query = urlencode({"code": code, "state": state})
     answer = page.goto(f"{world.hub.url}/hub/oauth_callback?{query}")
-    assert answer is not None and answer.status >= 400
+    assert answer is not None and answer.status == 403
     assert not is_in(page)
+    expect(page.get_by_text("did not accept this sign-in").first).to_be_visible()
     page.goto(f"{world.hub.url}/hub/home")
     assert not is_in(page)
 
@@ -313,6 +314,22 @@ def test_a_provider_that_is_down_signs_nobody_out(
         other.close()
     finally:
         world.provider.set(down=False)
+
+
+def test_a_provider_that_goes_down_between_sign_in_and_answer(world: World, page: Page) -> None:
+    world.provider.account("mid")
+
+    def goes_down(route: Route) -> None:
+        world.provider.set(down=True)
+        route.continue_()
+
+    page.route("**/oauth_callback?*", goes_down)
+    try:
+        sign_in(world, page, "mid")
+    finally:
+        world.provider.set(down=False)
+    assert not is_in(page)
+    expect(page.get_by_text("cannot be reached right now").first).to_be_visible()
 
 
 def test_an_account_that_is_gone_is_suspended_and_restored(world: World, page: Page) -> None:
