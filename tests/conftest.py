@@ -1,6 +1,15 @@
-"""What all suites share: the long form, and figures told at the end of the run."""
+"""What all suites share: databases, the long form, and figures told at the end of the run."""
 
 import pytest
+
+from tests.databases import (  # noqa: F401  (fixtures, found by their names)
+    books_maker,
+    database_url,
+    postgres_template,
+    postgres_url,
+    service_books,
+    sqlite_template,
+)
 
 FIGURE = "figure"
 

@@ -22,9 +22,9 @@ __all__ = ["MembershipMixin", "no_entry", "with_membership"]
 NO_ENTRY = "Your account is known, but the rules of this hub do not let it in."
 
 
-def no_entry(message: str) -> web.HTTPError:
+def no_entry(message: str, status: int = 403) -> web.HTTPError:
     """Return the refusal of a sign-in, with a message for the person."""
-    error = web.HTTPError(403, message)
+    error = web.HTTPError(status, message)
     error.jupyterhub_message = message  # type: ignore[attr-defined]
     return error
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +29,14 @@ _STATE_KEY = "jhub_tokens"
 _TOKENS = ("access_token", "token_type", "refresh_token", "scope", "expires_in", "other_tokens")
 #: Two machines' clocks may differ by so much.
 _SKEW_S = 60
+#: How a question to the provider fails, apart from what it answers.
+_FAILURES = (HTTPClientError, ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)
 _AWAY = "away"
+_NOT_ACCEPTED = (
+    "The sign-in provider did not accept this sign-in: it took too long, or was used before. "
+    "Sign in again."
+)
+_CANNOT_BE_ASKED = "The sign-in provider cannot be reached right now. Try again in a moment."
 _NO_ENTRY = "the rules do not let this account in any more"
 #: What the provider answered last in this request: `_AWAY`, or the text of a refusal.
 _heard: ContextVar[str | None] = ContextVar("jhub_tokens_provider_answer", default=None)
@@ -90,8 +99,22 @@ class ProviderMixin(MembershipMixin, HasTraits):
     # --- signing in ---------------------------------------------------------------------------
 
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
-        """Sign somebody in as the mixin does, and keep only what is needed."""
-        authenticated = await super().get_authenticated_user(handler, data)
+        """Sign somebody in as the mixin does, and keep only what is needed.
+
+        Raises
+        ------
+        tornado.web.HTTPError
+            403 if the provider or the rules do not accept it, 503 if the provider cannot be asked.
+        """
+        hub: Any = self
+        try:
+            authenticated = await super().get_authenticated_user(handler, data)
+        except _FAILURES as error:
+            if isinstance(error, HTTPClientError) and error.code < 500:
+                hub.log.warning("The sign-in provider refuses a sign-in: %s", _answer_of(error))
+                raise no_entry(_NOT_ACCEPTED) from None
+            hub.log.error("The sign-in provider cannot be asked: %s", error)
+            raise no_entry(_CANNOT_BE_ASKED, 503) from None
         if authenticated:
             self._make_lean(authenticated)
         return authenticated
@@ -169,11 +192,10 @@ class ProviderMixin(MembershipMixin, HasTraits):
         _heard.set(None)
         try:
             refreshed = await super().refresh_user(user, handler, **kwargs)  # type: ignore[misc]
-        except (HTTPClientError, OSError, TimeoutError) as error:
+        except _FAILURES as error:
             if isinstance(error, HTTPClientError) and error.code < 500:
                 raise
-            hub.log.warning("The sign-in provider cannot be asked about %s: %s", user.name, error)
-            return True
+            return self._stays(user, error)
         if not refreshed:
             return self._not_refreshed(user, before)
         if not isinstance(refreshed, dict):
@@ -184,13 +206,21 @@ class ProviderMixin(MembershipMixin, HasTraits):
         if self.bind_accounts and known and known != subject_of(self, state):
             hub.log.warning("The tokens of %s are another account's; signing out", user.name)
             return False
-        facts, refused = await self.judge({**refreshed, "name": user.name})
+        try:
+            facts, refused = await self.judge({**refreshed, "name": user.name})
+        except _FAILURES as error:  # such as a limit on how often it may be asked for groups
+            return self._stays(user, error)
         if refused:
             self.tell(user.name, (facts or Facts()).model_copy(update={"gone": _NO_ENTRY}))
             return False
         self.tell(user.name, facts)
         self._make_lean(refreshed)
         return refreshed
+
+    def _stays(self, user: Any, error: Exception) -> bool:
+        hub: Any = self
+        hub.log.warning("The sign-in provider cannot be asked about %s: %s", user.name, error)
+        return True
 
     def _not_refreshed(self, user: Any, before: Any) -> bool:
         hub: Any = self
@@ -275,7 +305,7 @@ class ProviderMixin(MembershipMixin, HasTraits):
         except HTTPClientError as error:
             _heard.set(_AWAY if error.code >= 500 else _answer_of(error))
             raise
-        except (OSError, TimeoutError):
+        except _FAILURES:
             _heard.set(_AWAY)
             raise
         except web.HTTPError as error:

@@ -46,17 +46,21 @@ def allowed_profiles(
     that carries `START_SCOPE` may start whatever the member may.
     """
     found: set[str] = set()
+    narrow = whole = False
     for scope in scopes:
         name, _, only = scope.partition("!")
-        if not _concerns(only, user, groups):
-            continue
+        here = _concerns(only, user, groups)
         if name == START_SCOPE:
-            return None
-        if name.startswith(f"{START_SCOPE}:"):
-            found.add(name.removeprefix(f"{START_SCOPE}:"))
-    # A token with such scopes for others may start nothing here.
-    named = any(scope.startswith(f"{START_SCOPE}:") for scope in scopes)
-    return frozenset(found) if named else None
+            if here:
+                return None
+            whole = True
+        elif name.startswith(f"{START_SCOPE}:"):
+            narrow = True
+            if here:
+                found.add(name.removeprefix(f"{START_SCOPE}:"))
+    # With narrow scopes for others it may start nothing here. An administrator's own token is
+    # none of these: it has the whole scope for its owner, and the hub's for everybody.
+    return frozenset(found) if found or (narrow and not whole) else None
 
 
 def _concerns(only: str, user: str, groups: Collection[str]) -> bool:

@@ -36,6 +36,7 @@ from jhub_tokens.ledger.wallet import OpenWallet
 from jhub_tokens.periods import month_of, month_span, next_month
 
 __all__ = [
+    "STANDING",
     "close_month",
     "closed_end_ms",
     "closed_figures",
@@ -49,6 +50,8 @@ _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 #: How many wallets are advanced in one transaction.
 _AT_ONCE = 200
 _NAMED = 5
+#: The sections of figures of what stands at a month's end; the others are sums over the month.
+STANDING = ("balance", "vouchers", "prepaid_money")
 
 
 def check_month(month: str) -> None:

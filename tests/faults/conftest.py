@@ -2,14 +2,6 @@
 
 import pytest
 
-from tests.ledger.conftest import (  # noqa: F401  (fixtures, found by their names)
-    database_url,
-    postgres_template,
-    postgres_url,
-    service_books,
-    sqlite_template,
-)
-
 
 @pytest.fixture
 def thorough(request):

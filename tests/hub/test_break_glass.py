@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
+from tests.hub.away import Service
 from tests.hub.conftest import MakeHub
 from tests.hub.harness import HubProcess, eventually
 
@@ -29,30 +27,9 @@ def glass(hub: HubProcess, *arguments: str) -> str:
     return done.stdout
 
 
-class Service:
-    """Takes the token service away and brings it back, whoever starts it anew."""
-
-    def __init__(self, hub: HubProcess) -> None:
-        self.hub = hub
-        self.books = hub.directory / "state" / "books.sqlite"
-        self.kept = self.books.with_name("kept.sqlite")
-        kept = hub.directory / "state" / "break-glass" / "catalogue.json"
-        eventually(kept.exists, "the hub keeps the catalogue")
-
-    def away(self) -> None:
-        # A service without books answers 503, so that the hub need not be kept from it. What it
-        # writes until it is killed goes to the files that it holds open, wherever they are.
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{self.books}{suffix}").rename(f"{self.kept}{suffix}")
-        self.books.write_text("no books")
-        self.hub.kill_service()
-
-    def back(self) -> None:
-        # One file, put there in one step: the service looks all the time.
-        with closing(sqlite3.connect(self.kept)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self.kept.replace(self.books)
-        self.hub.wait_ready()
+def wait_kept(hub: HubProcess) -> None:
+    kept = hub.directory / "state" / "break-glass" / "catalogue.json"
+    eventually(kept.exists, "the hub keeps the catalogue")
 
 
 def session_of(hub: HubProcess, name: str) -> tuple[int, int, str]:
@@ -72,6 +49,7 @@ def test_let_through_over_a_restart_and_metered_from_ready(make_hub: MakeHub) ->
     for name in ("across", "within", "after", "late"):
         hub.add_user(name)
     browser = hub.sign_in("across")
+    wait_kept(hub)
     service = Service(hub)
     service.away()
     assert hub.post_start("across", {"profile": "cpu"}).status_code == 503
@@ -135,6 +113,7 @@ def test_a_living_refusal_stands_and_a_bad_act_is_none(make_hub: MakeHub) -> Non
     hub = make_hub().start()
     for name in ("poor-1", "member"):
         hub.add_user(name)
+    wait_kept(hub)
     service = Service(hub)
     glass(hub, "--minutes", "30", "--reason", "a class")
     assert hub.post_start("poor-1", {"profile": "cpu"}).status_code == 403

@@ -10,6 +10,7 @@ import time
 import psutil
 import pytest
 
+from tests.hub.away import Service
 from tests.hub.conftest import MakeHub
 from tests.hub.harness import HubProcess, eventually
 
@@ -88,7 +89,8 @@ def test_without_the_service_the_hub_goes_on_and_settles_afterwards(make_hub: Ma
     # What waited in the suspended service's socket is not booked as news.
     assert stopping - 1_100 <= ended_ms <= stopped + 1_100
 
-    hub.kill_service()
+    away = Service(hub)
+    away.away()
     begun = time.monotonic()
     for _ in range(20):
         assert hub.post_start("refused", {"profile": "cpu"}).status_code == 503
@@ -100,7 +102,7 @@ def test_without_the_service_the_hub_goes_on_and_settles_afterwards(make_hub: Ma
     stopping = time.time() * 1000
     hub.stop_server("killed")
     stopped = time.time() * 1000
-    hub.wait_ready()  # the hub starts it again when it looks after it, every 30 seconds
+    away.back()
     hub.wait_no_session("killed", within_s=40)
     _, ended_ms, reason = charged_exactly(hub, "killed")
     assert reason == "stopped"

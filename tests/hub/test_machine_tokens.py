@@ -24,6 +24,7 @@ READ = "custom:jhub-tokens:read!user"
         ({f"{START_SCOPE}:gpu!server=ada/"}, set()),
         ({f"{START_SCOPE}!user=ada", f"{START_SCOPE}:gpu!user=ada"}, None),
         ({f"{START_SCOPE}!user=bob", f"{START_SCOPE}:gpu!user=ada"}, {"gpu"}),
+        ({f"{START_SCOPE}!user=root", f"{START_SCOPE}:gpu!user=root", "admin:servers"}, None),
     ],
 )
 def test_what_a_token_may_start(scopes: set[str], allowed: set[str] | None) -> None:

@@ -337,3 +337,33 @@ def test_a_class_with_the_mixin_keeps_its_own_rules() -> None:
     assert issubclass(cls, ProviderMixin) and issubclass(cls, GitHubOAuthenticator)
     assert cls.check_allowed is GitHubOAuthenticator.check_allowed
     assert parse_catalogue(CATALOGUE).entry == "everybody"
+
+
+@pytest.mark.parametrize(
+    ("groups_from", "manages", "settled"),
+    [
+        (None, False, False),
+        (None, True, True),
+        ("provider", False, True),
+        ("hub", False, False),
+        ("hub", True, None),  # both would own the groups
+    ],
+)
+def test_either_the_provider_or_the_hub_owns_the_groups(
+    loaded: Any, groups_from: Any, manages: bool, settled: bool | None
+) -> None:
+    hub = loaded("openid-connect")
+    hub.manage_groups = manages
+    if settled is None:
+        with pytest.raises(SystemExit):
+            hub._settle_groups(groups_from)
+        return
+    hub._settle_groups(groups_from)
+    assert hub.manage_groups is settled
+
+
+def test_a_class_that_knows_no_groups_cannot_own_them(loaded: Any) -> None:
+    hub = loaded("passwords")
+    with pytest.raises(SystemExit):
+        hub._settle_groups("provider")
+    hub._settle_groups("hub")

@@ -20,7 +20,6 @@ from jhub_tokens.ledger import open_ledger
 from tests.hub.browser import Browser
 from tests.hub.harness import HubProcess, eventually
 from tests.hub.replicas import Balancer, Replica
-from tests.ledger.conftest import postgres_url, service_books  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.postgresql
 
@@ -48,10 +47,10 @@ class Site:
 @pytest.fixture(scope="module")
 def site(
     tmp_path_factory: pytest.TempPathFactory,
-    service_books: Any,  # noqa: F811
+    books_maker: Any,
 ) -> Iterator[Site]:
     directory = Path(tmp_path_factory.mktemp("replicas"))
-    database_url = service_books()
+    database_url = books_maker()
     hub = HubProcess(directory)
     environment = {
         "JHUB_TOKENS_CATALOGUE": str(directory / "catalogue.yaml"),

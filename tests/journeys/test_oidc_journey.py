@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -268,13 +268,27 @@ def test_another_accounts_name_is_refused(world: World, page: Page, name: str) -
 
 def test_a_state_that_is_not_ours_and_a_code_used_twice(world: World, page: Page) -> None:
     world.provider.account("sam")
-    back: list[str] = []
-    page.on("request", lambda r: back.append(r.url) if "/oauth_callback?" in r.url else None)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     sign_in(world, page, "sam")
+    (back,) = (url for url in asked if "/oauth_callback?" in url)
     page.context.clear_cookies()
-    page.goto(back[0])
+    page.goto(back)
     assert not is_in(page)
     expect(page.get_by_text("OAuth state missing from cookies").first).to_be_visible()
+
+    # In a sign-in of one's own, with its cookie and its state, but another one's code.
+    (code,) = parse_qs(urlsplit(back).query)["code"]
+    asked.clear()
+    page.goto(f"{world.hub.url}/hub/oauth_login")
+    (state,) = (parse_qs(urlsplit(url).query)["state"][0] for url in asked if "/auth?" in url)
+    query = urlencode({"code": code, "state": state})
+    answer = page.goto(f"{world.hub.url}/hub/oauth_callback?{query}")
+    assert answer is not None and answer.status == 403
+    assert not is_in(page)
+    expect(page.get_by_text("did not accept this sign-in").first).to_be_visible()
+    page.goto(f"{world.hub.url}/hub/home")
+    assert not is_in(page)
 
 
 def test_a_provider_that_is_down_signs_nobody_out(
@@ -300,6 +314,17 @@ def test_a_provider_that_is_down_signs_nobody_out(
         other.close()
     finally:
         world.provider.set(down=False)
+
+
+def test_a_provider_that_goes_down_between_sign_in_and_answer(world: World, page: Page) -> None:
+    world.provider.account("mid")
+    world.provider.set(down="/token")
+    try:
+        sign_in(world, page, "mid")
+    finally:
+        world.provider.set(down=False)
+    assert not is_in(page)
+    expect(page.get_by_text("cannot be reached right now").first).to_be_visible()
 
 
 def test_an_account_that_is_gone_is_suspended_and_restored(world: World, page: Page) -> None:

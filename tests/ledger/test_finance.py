@@ -22,6 +22,7 @@ from jhub_tokens.periods import month_of, month_span, months_between
 from jhub_tokens.units import GRAINS_PER_TOKEN
 
 from .conftest import CATALOGUE, HOUR_MS, NOVEMBER_MS, World
+from .tampering import found
 
 DAY_MS = 24 * HOUR_MS
 ZONE = "Europe/Berlin"
@@ -211,6 +212,36 @@ def test_a_close_that_broke_off_is_finished(closed):
     closed.give(closed.lara, 5)
     assert close(closed) == closed.done
     assert closed.ledger.finance.figures("2026-11") == lost
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        (
+            "UPDATE closed_figures SET amount = '7' WHERE line = 0",
+            "its figures were changed after they were written",
+        ),
+        (
+            "DELETE FROM closed_figures WHERE line = 0",
+            "its figures were changed after they were written",
+        ),
+        (
+            "UPDATE transactions SET plan = 'other' WHERE kind = 'usage'",
+            "the books give other figures than those that were written",
+        ),
+        (
+            "UPDATE closed_months SET end_ms = end_ms - 3600000 WHERE month = '2026-11'",
+            "does not begin where the month before it ends",
+        ),
+    ],
+)
+def test_an_audit_looks_at_closed_months(closed, statement, message):
+    closed.clock.set_ms(JANUARY_MS + HOUR_MS)
+    closed.hub.tell()
+    close(closed, "2026-12")
+    assert closed.ledger.audit() == ()
+    findings = found(closed, statement)
+    assert any(finding.startswith("closed month") and message in finding for finding in findings)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class OidcProvider:
         self.set(accounts=self.accounts)
 
     def set(self, **state: Any) -> None:
-        """Set `override` (claims of every answer), `down`, `accessTtl`, …"""
+        """Set `override` (claims of every answer), `down` (or the path that is), `accessTtl`, …"""
         httpx.post(f"{self.url}/control/set", json=state).raise_for_status()
 
     def rotate_keys(self) -> None:

@@ -74,7 +74,8 @@ createServer((request, response) => {
     });
     return;
   }
-  if (state.down) {
+  // Down altogether, or in one place only.
+  if (state.down === true || (state.down && request.url.startsWith(state.down))) {
     response.statusCode = 503;
     response.end("down");
     return;

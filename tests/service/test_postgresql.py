@@ -15,7 +15,6 @@ from jhub_tokens.clock import ManualClock
 from jhub_tokens.ledger import open_ledger
 from jhub_tokens.service.serve import RunningService, start
 from jhub_tokens.service.settings import Settings
-from tests.ledger.conftest import postgres_url, service_books  # noqa: F401  (fixtures)
 from tests.service.conftest import PREFIX, SERVICE_TOKEN, Api, identity, until
 from tests.service.stub_hub import StubHub
 
@@ -46,7 +45,7 @@ async def statuses(running: RunningService) -> tuple[int, int, int]:
 async def test_a_schema_that_waits_for_its_owner(
     started: Start,
     hub: StubHub,
-    service_books: Any,  # noqa: F811
+    service_books: Any,
 ) -> None:
     name = f"empty_{uuid.uuid4().hex}"
     service_books.execute(f"CREATE DATABASE {name}")
@@ -69,7 +68,7 @@ async def test_a_schema_that_waits_for_its_owner(
 
 async def test_a_replica_without_its_database_is_alive_but_not_ready(
     started: Start,
-    service_books: Any,  # noqa: F811
+    service_books: Any,
 ) -> None:
     url = service_books()
     running = await started(url)

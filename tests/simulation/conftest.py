@@ -8,13 +8,6 @@ from jhub_tokens.catalogue import parse_catalogue
 from jhub_tokens.clock import ManualClock
 from jhub_tokens.ledger import open_ledger
 from jhub_tokens.simulation import make_scenario, simulate
-from tests.ledger.conftest import (  # noqa: F401 (fixtures)
-    database_url,
-    postgres_template,
-    postgres_url,
-    service_books,
-    sqlite_template,
-)
 
 CATALOGUE = """
 zone: Europe/Berlin

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
+from jhub_tokens.ledger.audit.closed import check_closed
 from jhub_tokens.ledger.audit.findings import Finding
 from jhub_tokens.ledger.audit.records import check_records
 from jhub_tokens.ledger.audit.sealed import check_seals
@@ -28,3 +29,4 @@ def audit(
     yield from check_wallets(connection, now_ms, exported)
     yield from check_strays(connection)
     yield from check_records(connection)
+    yield from check_closed(connection)
