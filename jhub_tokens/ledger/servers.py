@@ -56,8 +56,10 @@ class ServerState:
     cut
         When and why this server will be stopped as things stand; None: nothing in sight.
     warn_before_ms
-        How long before the cut it is warned of, the earliest first; the last one is when only
-        grace and stop time are left.
+        How long before the cut it is warned of, the earliest first, as long as no order to stop
+        is due.
+    save_before_ms
+        The one of these from which on documents are saved: only grace and stop time are left.
     stop_reason
         Why it is ordered to stop; None: it is not.
     keep_until_ms, keep_latest_ms
@@ -76,6 +78,7 @@ class ServerState:
     dry_ms: int | None
     cut: Cut | None
     warn_before_ms: tuple[int, ...]
+    save_before_ms: int
     stop_reason: str | None
     keep_until_ms: int | None
     keep_latest_ms: int | None
@@ -241,14 +244,15 @@ def _state(
     running = wallet.running_sessions()
     dry_ms = dry_at(wallet, view.walked) if running else None
     cuts: list[Cut] = []
-    warn_before_ms: tuple[int, ...] = ()
+    warn_before_ms: list[int] = []
+    save_before_ms = 0
     keep_until_ms = None
     if session is not None:
         if session["ready_ms"] is not None:
             cuts = cuts_of(wallet, dry_ms)[0].get(session["session_id"], [])
-        last_ms = session["grace_ms"] + session["stop_time_ms"]
-        earlier = {ms for ms in catalogue.policy.warn_before_ms if ms > last_ms}
-        warn_before_ms = (*sorted(earlier, reverse=True), last_ms)
+        save_before_ms = session["grace_ms"] + session["stop_time_ms"]
+        policy = {ms for ms in catalogue.policy.warn_before_ms if ms > session["stop_time_ms"]}
+        warn_before_ms = sorted(policy | {save_before_ms}, reverse=True)
         keep_until_ms = _report_of(connection, session["session_id"])["keep_until_ms"]
     return ServerState(
         session=None
@@ -261,7 +265,8 @@ def _state(
         burn_mtok_h=sum(s["rate_mtok_h"] for s in running),
         dry_ms=dry_ms,
         cut=cuts[0] if cuts else None,
-        warn_before_ms=warn_before_ms,
+        warn_before_ms=tuple(warn_before_ms),
+        save_before_ms=save_before_ms,
         stop_reason=session["stop_reason"] if session else None,
         keep_until_ms=keep_until_ms,
         keep_latest_ms=_keep_latest_ms(wallet, session) if session else None,

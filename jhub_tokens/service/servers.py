@@ -121,6 +121,7 @@ def _read(
         end_reason=cut.reason if cut else None,
         stopping=state.stop_reason,
         warn_before_ms=list(state.warn_before_ms),
+        save_before_ms=state.save_before_ms,
         enforced=catalogue.enforce,
         keep_until_ms=state.keep_until_ms,
         keep_latest_ms=state.keep_latest_ms,
@@ -134,11 +135,7 @@ def _read(
 
 
 def _ask_again_ms(state: ServerState) -> int:
-    """Return how long a server may wait: an end set meanwhile must reach it before its stop.
-
-    An end that somebody sets leaves the stop time at least, a dry wallet grace and stop time.
-    """
+    """Return how long a server may wait: an end that comes nearer must reach it in time to save."""
     if state.session is None:
         return 5 * ASK_AGAIN_MS_MIN  # admitted or just started: it will be known soon
-    last_ms = state.warn_before_ms[-1]
-    return max(ASK_AGAIN_MS_MIN, min(ASK_AGAIN_MS_MAX, last_ms // 4))
+    return max(ASK_AGAIN_MS_MIN, min(ASK_AGAIN_MS_MAX, state.save_before_ms // 4))

@@ -45,7 +45,8 @@ class ServerView(Wire):
     stop_at_ms: int | None  # when the order to stop is given
     end_reason: str | None  # dry, max_run, day_limit, …
     stopping: str | None  # the reason of the stop order that stands
-    warn_before_ms: list[int]  # before `ends_at_ms`, the earliest first; the last one: save now
+    warn_before_ms: list[int]  # before `ends_at_ms`, the earliest first
+    save_before_ms: int  # one of these: from here on documents are saved
     enforced: bool  # False: shadow mode, nobody is stopped
     keep_until_ms: int | None
     keep_latest_ms: int | None  # None: the plan does not allow it

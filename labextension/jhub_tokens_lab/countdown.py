@@ -39,7 +39,7 @@ class Countdown:
 
     @property
     def thresholds_ms(self) -> list[int]:
-        """How long before the end warnings come, the earliest first; the last: save now."""
+        """How long before the end warnings come, the earliest first."""
         return [int(ms) for ms in self.view["warn_before_ms"]]
 
     @property
@@ -54,9 +54,9 @@ class Countdown:
             return None
         return min((ms for ms in self.thresholds_ms if left <= ms), default=None)
 
-    def is_last(self, threshold_ms: int | None) -> bool:
-        """Tell whether a threshold is the last warning."""
-        return threshold_ms is not None and threshold_ms == self.thresholds_ms[-1]
+    def saves(self, threshold_ms: int | None) -> bool:
+        """Tell whether documents are saved once this warning has come."""
+        return threshold_ms is not None and threshold_ms <= self.view["save_before_ms"]
 
     def level(self, now_ms: float) -> str:
         """Return how urgent it is: calm, amber, or red."""
@@ -65,17 +65,10 @@ class Countdown:
         reached = self.reached(now_ms)
         if reached is None:
             return "calm"
-        return "red" if reached in self.thresholds_ms[-2:] else "amber"
+        earlier = [ms for ms in self.thresholds_ms if not self.saves(ms)]
+        return "red" if self.saves(reached) or reached == earlier[-1] else "amber"
 
     def kept(self, now_ms: float) -> bool:
         """Tell whether the member wants the server to run on even if idle."""
         left = self.left_ms("keep_until_ms", now_ms)
         return left is not None and left > 0
-
-    @property
-    def grace_ms(self) -> int:
-        """The time between the last warning and the order to stop."""
-        ends, stop = self.view["ends_at_ms"], self.view["stop_at_ms"]
-        if ends is None or stop is None or not self.thresholds_ms:
-            return 0
-        return max(0, self.thresholds_ms[-1] - int(ends - stop))

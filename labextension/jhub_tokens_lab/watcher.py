@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ SAVE_AGAIN_MS_MAX = 30_000
 SAVE_AGAIN_MS_MIN = 3_000
 #: Cells are done when no kernel has been busy for so long: between two cells there is a moment.
 DONE_AFTER_MS = 5_000
+#: An answer that was long on its way seems to leave that much more time.
+JITTER_MS = 2_000
 
 
 def _now_ms() -> float:
@@ -99,7 +101,7 @@ class Watcher:
             "keep_left_ms": known.left_ms("keep_until_ms", now) if known else None,
             "level": known.level(now) if known else "calm",
             "warning_ms": self._told_ms,
-            "last_warning": bool(known and known.is_last(self._told_ms)),
+            "saving": bool(known and known.saves(self._told_ms)),
             "when_done": self.when_done,
             "saved": self._saved,
         }
@@ -151,29 +153,37 @@ class Watcher:
 
     async def run(self) -> None:
         """Go on until cancelled; whatever fails is logged and tried again."""
+        # Apart: a service that takes its time must hold up neither a warning nor saving.
+        await asyncio.gather(self._again(self.ask_if_due), self._again(self.act))
+
+    async def _again(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await self.tick()
+                await step()
             except Exception:
                 self._log.exception("jhub-tokens: error in the extension; it goes on")
             await asyncio.sleep(TICK_S)
 
-    async def tick(self) -> None:
-        """Do what is due."""
-        now = self._clock()
-        busy = any(state not in ("idle", "dead") for state in self._kernels())
-        if busy:
-            self._kernels_busy_at_ms = now
-        if now >= self._ask_at_ms:
-            await self._ask(busy_kernels=busy)
+    async def act(self) -> None:
+        """Warn, save and stop, whichever is due."""
+        self._look_at_kernels()
         self._warn()
-        await self._save_if_due()
+        self._save_if_due()
         if self.when_done and self._clock() - self._kernels_busy_at_ms >= DONE_AFTER_MS:
             await self._stop_now_done()
 
-    async def _ask(self, *, busy_kernels: bool) -> None:
+    def _look_at_kernels(self) -> bool:
+        busy = any(state not in ("idle", "dead") for state in self._kernels())
+        if busy:
+            self._kernels_busy_at_ms = self._clock()
+        return busy
+
+    async def ask_if_due(self) -> None:
+        """Report what this server does and learn how it stands, when it is time to."""
+        if self._clock() < self._ask_at_ms:
+            return
         busy = await asyncio.get_running_loop().run_in_executor(None, self._samples.sample)
-        if busy_kernels:
+        if self._look_at_kernels():
             busy.append("kernels")
         now = self._clock()
         if busy:
@@ -225,21 +235,22 @@ class Watcher:
         reached = known.reached(now)
         if reached is None or (self._told_ms is not None and reached > self._told_ms):
             # A top-up came, or another server's end: what was said is taken back.
-            if self._told_ms is not None:
+            still = known.reached(now + JITTER_MS)
+            if self._told_ms is not None and (still is None or still > self._told_ms):
                 self._told_ms, self._save_at_ms = reached, None
                 self.tell()
             return
         if reached == self._told_ms:
             return
         self._told_ms = reached
-        last = known.is_last(reached)
-        if last:
+        saves = known.saves(reached)
+        if saves and self._save_at_ms is None:
             self._save_at_ms = now
         left = duration(known.left_ms("ends_at_ms", now) or 0, self.language)
-        self._say("last" if last else "stops", left=left, reason=known.view["end_reason"])
+        self._say("saves" if saves else "stops", left=left, reason=known.view["end_reason"])
         self.tell()
 
-    async def _save_if_due(self) -> None:
+    def _save_if_due(self) -> None:
         """Save at the last warning and again until the stop, without holding up the loop."""
         now = self._clock()
         if self._save_at_ms is None or now < self._save_at_ms or self._known is None:

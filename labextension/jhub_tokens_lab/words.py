@@ -9,7 +9,7 @@ __all__ = ["REASONS", "duration", "language_of", "say"]
 _SAY = {
     "en": {
         "stops": "This server stops in {left}: {reason}.",
-        "last": "This server stops in {left}: {reason}. Open documents are being saved.",
+        "saves": "This server stops in {left}: {reason}. Open documents are being saved.",
         "stopping": "This server is being stopped: {reason}.",
         "balance": "Balance {balance} of {allotment}, burning {burn} an hour",
         "cost": "This session has cost {cost} so far",
@@ -24,7 +24,7 @@ _SAY = {
     },
     "zh": {
         "stops": "此服务器将在 {left} 后停止：{reason}。",
-        "last": "此服务器将在 {left} 后停止：{reason}。正在保存打开的文档。",
+        "saves": "此服务器将在 {left} 后停止：{reason}。正在保存打开的文档。",
         "stopping": "此服务器正在停止：{reason}。",
         "balance": "额度 {balance} / {allotment}，每小时消耗 {burn}",
         "cost": "本次会话已消耗 {cost}",

@@ -34,7 +34,7 @@ export interface IState {
   keep_left_ms: number | null;
   level: 'calm' | 'amber' | 'red';
   warning_ms: number | null;
-  last_warning: boolean;
+  saving: boolean;
   when_done: boolean;
 }
 
@@ -183,7 +183,7 @@ export function warningText(received: Received, now_ms: number, language: Langua
     left: duration(received.leftMs(now_ms) ?? 0, language),
     reason: reason(state.view.end_reason, language)
   };
-  return fill(state.last_warning ? words.warnLast : words.warn, values);
+  return fill(state.saving ? words.warnSaving : words.warn, values);
 }
 
 /** Return how long it is until the next time of day `HH:MM` on this computer. */

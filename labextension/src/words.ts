@@ -38,7 +38,7 @@ const EN = {
   keptFor: 'Kept running, even if idle, for {left} more.',
   keepWhy: 'An idle server may be stopped by the hub; it burns as long as it runs.',
   warn: 'This server stops in {left}: {reason}.',
-  warnLast: 'This server stops in {left}: {reason}. Open documents are being saved.',
+  warnSaving: 'This server stops in {left}: {reason}. Open documents are being saved.',
   warnStopping: 'This server is being stopped: {reason}.',
   copied: 'Another tab had saved a different version. Your edits are kept in {paths}.',
   notSaved: 'Could not be saved: {paths}'
@@ -79,7 +79,7 @@ const ZH: Words = {
   keptFor: '即使空闲也将继续运行 {left}。',
   keepWhy: '空闲的服务器可能会被停止；只要在运行就会消耗额度。',
   warn: '此服务器将在 {left} 后停止：{reason}。',
-  warnLast: '此服务器将在 {left} 后停止：{reason}。正在保存打开的文档。',
+  warnSaving: '此服务器将在 {left} 后停止：{reason}。正在保存打开的文档。',
   warnStopping: '此服务器正在停止：{reason}。',
   copied: '另一个标签页已保存了不同的版本。您的修改保存在 {paths}。',
   notSaved: '无法保存：{paths}'

@@ -12,7 +12,7 @@ function state(changes: Partial<IState> = {}, view: object = {}): IState {
     keep_left_ms: null,
     level: 'calm',
     warning_ms: null,
-    last_warning: false,
+    saving: false,
     when_done: false,
     view: {
       plan_title: 'Basic',
@@ -60,7 +60,7 @@ test('warnings say how long is left and why', () => {
   expect(warningText(new Received(state(warned), 0), 0, 'en')).toBe(
     'This server stops in 5 min: the balance is used up.'
   );
-  const last = new Received(state({ ...warned, last_warning: true }), 0);
+  const last = new Received(state({ ...warned, saving: true }), 0);
   expect(warningText(last, 0, 'zh')).toContain('正在保存');
   const stopping = new Received(state({}, { stopping: 'asked' }), 0);
   expect(warningText(stopping, 0, 'en')).toContain('you asked for it');

@@ -30,7 +30,7 @@ LOG = logging.getLogger("tests.lab")
 
 
 def view(**changes: Any) -> dict[str, Any]:
-    """Return an answer of the service: 60 minutes left, the last warning at 2.5 of them."""
+    """Return an answer of the service: 60 minutes left, documents are saved in the last 2.5."""
     return {
         "balance": {"grains": "0", "tokens": "10"},
         "allotment": {"grains": "0", "tokens": "50"},
@@ -40,7 +40,8 @@ def view(**changes: Any) -> dict[str, Any]:
         "stop_at_ms": 60 * MINUTE - 30_000,
         "end_reason": "dry",
         "stopping": None,
-        "warn_before_ms": [30 * MINUTE, 10 * MINUTE, 5 * MINUTE, 150_000],
+        "warn_before_ms": [30 * MINUTE, 10 * MINUTE, 5 * MINUTE, 150_000, MINUTE],
+        "save_before_ms": 150_000,
         "enforced": True,
         "keep_until_ms": None,
         "stop_when_done": True,
@@ -55,7 +56,14 @@ def view(**changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("left_min", "reached", "level"),
-    [(60, None, "calm"), (30, 30, "amber"), (9, 10, "amber"), (5, 5, "red"), (1, 2.5, "red")],
+    [
+        (60, None, "calm"),
+        (30, 30, "amber"),
+        (9, 10, "amber"),
+        (5, 5, "red"),
+        (2, 2.5, "red"),
+        (1, 1, "red"),
+    ],
 )
 def test_levels_follow_the_thresholds(left_min: float, reached: float | None, level: str) -> None:
     known = Countdown(view(), received_ms=1000)
@@ -268,7 +276,8 @@ class World:
     async def at(self, minutes: float) -> None:
         self.now = minutes * MINUTE
         self.service.view = {**self.service.view, "as_of_ms": self.now}
-        await self.watcher.tick()
+        await self.watcher.ask_if_due()
+        await self.watcher.act()
         if self.watcher._saving is not None:
             await self.watcher._saving
 
@@ -284,13 +293,43 @@ async def test_each_warning_once_and_the_last_one_saves(world: World) -> None:
     assert world.said == ["stops", "stops", "stops"]
     assert world.tab.saves == []
     await world.at(57.6)
-    assert world.said[-1] == "last"
+    assert world.said[-1] == "saves"
     assert world.tab.saves == ["last_warning"]
     await world.at(57.7)
     assert len(world.tab.saves) == 1
     await world.at(58.5)
     assert len(world.tab.saves) == 2, "what was typed since is saved, too"
-    assert world.tab.pushed[-1]["last_warning"] is True
+    assert world.tab.pushed[-1]["saving"] is True
+    for minute in (59, 59.2):
+        await world.at(minute)
+    assert world.said == ["stops"] * 3 + ["saves"] * 2, "at 30, 10, 5, 2.5 minutes and the last"
+
+
+async def test_an_answer_that_was_long_on_its_way_takes_nothing_back(world: World) -> None:
+    await world.at(50.01)
+    world.service.view["ends_at_ms"] += 1_000
+    await world.at(50.011)
+    assert (world.said, world.watcher.state()["warning_ms"]) == (["stops"], 10 * MINUTE)
+
+
+async def test_a_service_that_takes_its_time_holds_up_no_warning(world: World) -> None:
+    await world.at(0)
+    answers = asyncio.Event()
+
+    async def report(busy: list[str], active_age_ms: int | None) -> dict[str, Any]:
+        await answers.wait()
+        return world.service.view
+
+    world.service.report = report  # type: ignore[method-assign]
+    world.now = 58 * MINUTE
+    running = asyncio.ensure_future(world.watcher.run())
+    try:
+        deadline = time.monotonic() + 20
+        while not world.tab.saves and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        assert (world.said, world.tab.saves) == (["saves"], ["last_warning"])
+    finally:
+        running.cancel()
 
 
 async def test_a_top_up_takes_the_warning_back(world: World) -> None:
@@ -334,7 +373,7 @@ async def test_stops_when_the_cells_are_done(world: World) -> None:
     assert world.service.reports[-1][0] == ["kernels"]
     world.kernels = ["idle", "idle"]
     world.now += DONE_AFTER_MS - 1
-    await world.watcher.tick()
+    await world.watcher.act()
     assert world.service.stops == 0, "between two cells there is a moment"
     world.service.problem = Away("gone")
     await world.at(7)

@@ -52,7 +52,9 @@ async def test_a_server_learns_how_it_stands(
     assert view["end_reason"] == "dry"
     assert view["ends_at_ms"] - view["as_of_ms"] == 49 * HOUR_MS
     assert view["ends_at_ms"] - view["stop_at_ms"] == 30_000, "the stop time"
-    assert view["warn_before_ms"] == [30 * MINUTE_MS, 10 * MINUTE_MS, 5 * MINUTE_MS, 150_000]
+    minutes = [ms / MINUTE_MS for ms in view["warn_before_ms"]]
+    assert minutes == [30, 10, 5, 2.5, 1], "none when the order to stop is already due"
+    assert view["save_before_ms"] == 150_000, "grace and stop time"
     assert view["ask_again_ms"] == 37_500, "four times within the last warning"
     assert view["console_url"] == "/services/tokens/"
 
