@@ -1,5 +1,6 @@
 /** What is seen: the item of the status bar, and the panel. */
 
+import { LabIcon } from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
 
 import {
@@ -17,6 +18,17 @@ import {
 import { Language, WORDS, Words } from './words';
 
 const TICK_MS = 1000;
+
+/** A gauge: a dial of which three quarters are full, and its hand. */
+const ICON = new LabIcon({
+  name: 'jhub-tokens-lab:gauge',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24">
+  <g class="jp-icon3 jp-icon-selectable" fill="#616161">
+    <path d="M12 3a10 10 0 0 0-8.66 15h2.4a8 8 0 1 1 12.52 0h2.4A10 10 0 0 0 12 3z"/>
+    <path d="M17.2 7.8 10.6 13a2.4 2.4 0 1 0 3.2 3.2z"/>
+  </g>
+</svg>`
+});
 
 export interface IActs {
   stop(): void;
@@ -93,7 +105,7 @@ export class Panel extends Live {
   ) {
     super(language);
     this.id = 'jhub-tokens-panel';
-    this.title.label = this.words.title;
+    this.title.icon = ICON;
     this.title.caption = this.words.title;
     this.addClass('jp-JhubTokens-panel');
     this._build();

@@ -8,7 +8,7 @@ export type Language = 'en' | 'zh';
 const EN = {
   title: 'Balance',
   balance: 'Balance',
-  of: 'of {allotment} · {plan}',
+  of: 'of {allotment} tokens · {plan}',
   burn: '{rate}/h',
   left: '{left} left',
   stopping: 'stopping',

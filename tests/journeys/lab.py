@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import websocket
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from jhub_tokens.units import GRAINS_PER_TOKEN
-from tests.hub.harness import HubProcess, eventually
+from tests.hub.harness import API_TOKEN, HubProcess, eventually
 from tests.journeys.demo_hub import artefacts
 
 __all__ = [
@@ -23,6 +27,7 @@ __all__ = [
     "sources_in",
     "stopped",
     "tail",
+    "terminal",
     "workspace",
     "write_notebook",
 ]
@@ -109,6 +114,11 @@ class LabTab:
         self.page.keyboard.type(text)
         expect(self.page.locator(".jp-mod-dirty").first).to_be_attached()
 
+    def kernel_is(self, state: str) -> None:
+        """Wait for what the status bar says of the open notebook's kernel."""
+        bar = self.page.locator("#jp-main-statusbar")
+        expect(bar).to_contain_text(f"Python 3 (ipykernel) | {state}", timeout=60_000)
+
     def shot(self, name: str) -> None:
         self.page.screenshot(path=artefacts() / f"{name}.png")
 
@@ -169,3 +179,42 @@ def stopped(hub: HubProcess, name: str, within_s: float) -> None:
 
 def tail(hub: HubProcess) -> str:
     return "\n".join(line for line in hub.log().splitlines() if "jhub-tokens:" in line)[-3000:]
+
+
+class Terminal:
+    """A terminal of a member's server, without a browser."""
+
+    def __init__(self, socket: websocket.WebSocket) -> None:
+        self._socket = socket
+        self._text = ""
+
+    def type(self, line: str) -> None:
+        self._socket.send(json.dumps(["stdin", f"{line}\r"]))
+
+    def reads(self, *texts: str, within_s: float = 60.0) -> None:
+        """Wait for lines that hold these texts, and take them and what is before as read."""
+        deadline = time.monotonic() + within_s
+        for text in texts:
+            while text not in self._text:
+                assert time.monotonic() < deadline, f"no {text!r} in {self._text!r}"
+                try:
+                    kind, *said = json.loads(self._socket.recv())
+                except websocket.WebSocketTimeoutException:
+                    continue  # by itself a ping would start the time anew
+                self._text += said[0] if kind == "stdout" else ""
+            self._text = self._text.partition(text)[2]
+
+
+@contextmanager
+def terminal(hub: HubProcess, name: str) -> Iterator[Terminal]:
+    """Open a terminal in a member's running server."""
+    made = hub.client.post(f"/user/{name}/api/terminals").json()["name"]
+    socket = websocket.create_connection(
+        f"{hub.url.replace('http', 'ws', 1)}/user/{name}/terminals/websocket/{made}",
+        header=[f"Authorization: token {API_TOKEN}"],
+        timeout=1,
+    )
+    try:
+        yield Terminal(socket)
+    finally:
+        socket.close()

@@ -9,18 +9,10 @@ import pytest
 
 from tests.hub.conftest import hubs
 from tests.hub.harness import HubProcess
-from tests.journeys.every_lab import (
-    test_a_dry_server_loses_nothing_of_two_tabs,
-    test_notebook_7,
-    test_panel_keep_running_stop_and_language,
-)
+from tests.journeys.every_lab import test_a_dry_server_loses_nothing_of_two_tabs
 from tests.journeys.lab import lab_hub
 
-__all__ = [
-    "test_a_dry_server_loses_nothing_of_two_tabs",
-    "test_notebook_7",
-    "test_panel_keep_running_stop_and_language",
-]
+__all__ = ["test_a_dry_server_loses_nothing_of_two_tabs"]
 
 pytestmark = [
     pytest.mark.journey,
