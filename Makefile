@@ -26,7 +26,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-dev demo test test-fast test-hub test-journeys lint typecheck format \
-	test-faults test-lab labextension setup-labs bench bench-ledger lock wheel clean \
+	test-faults test-lab test-labs labextension setup-labs bench bench-ledger lock wheel clean \
 	images-lock images-check images-test
 
 help: ## Show this help
@@ -56,7 +56,11 @@ test-lab: labextension/node_modules/.ready setup-labs ## Test the JupyterLab ext
 	$(LAB_OLDEST)/bin/python -m pytest -c labextension/pytest.ini --rootdir . tests/lab $(PYTEST_ARGS)
 
 test-journeys: $(VENV)/.dev-ready $(VENV)/.chromium-ready $(VENV)/.oidc-ready setup-labs ## Drive the demo in a real browser and by its API
-	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys -n 2 --dist loadfile $(PYTEST_ARGS)
+	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys -n 2 --dist loadfile \
+		--ignore=tests/journeys/labs $(PYTEST_ARGS)
+
+test-labs: $(VENV)/.dev-ready $(VENV)/.chromium-ready setup-labs ## Drive every JupyterLab and Notebook through what takes longer
+	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys/labs -n 2 --dist loadfile $(PYTEST_ARGS)
 
 labextension: $(VENV)/.dev-ready ## Build the JupyterLab extension's wheel into dist/
 	@.ci/labextension $(BIN)
@@ -104,7 +108,7 @@ images-check: $(VENV)/.dev-ready ## Check the images' locks, sizes, versions and
 	$(BIN)/python -m images check
 	$(BIN)/hadolint --config images/.hadolint.yaml images/Dockerfile
 
-images-test: $(VENV)/.dev-ready ## Build an image on a stand-in base and run it
+images-test: labextension ## Build an image on a stand-in base and run it
 	$(BIN)/pytest tests/images --images $(PYTEST_ARGS)
 
 clean: ## Remove everything that was made here

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from images.tooling.families import IMAGES, Families
 
-__all__ = ["BuildError", "build_command", "scan"]
+__all__ = ["BuildError", "build_command", "place_wheel", "scan"]
+
+DIST = IMAGES.parent / "dist"
+WHEELS = IMAGES / "wheels"  # not kept in the repository
 
 
 class BuildError(Exception):
@@ -48,6 +51,24 @@ def build_command(image: str, families: Families, tag: str, base: str | None = N
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
     return [*command, "--file", str(IMAGES / "Dockerfile"), str(IMAGES)]
+
+
+def place_wheel(dist: Path = DIST, wheels: Path = WHEELS) -> None:
+    """Put the JupyterLab extension where the Dockerfile expects it.
+
+    Raises
+    ------
+    BuildError
+        If it has not been built.
+    """
+    found = list(dist.glob("jhub_tokens_lab-*.whl"))
+    if len(found) != 1:
+        raise BuildError(
+            f"the JupyterLab extension's one wheel is not in {dist}: run make labextension first"
+        )
+    shutil.rmtree(wheels, ignore_errors=True)
+    wheels.mkdir()
+    shutil.copy2(found[0], wheels)
 
 
 def scan(bill: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from images.tooling.building import BuildError, build_command, scan
+from images.tooling.building import BuildError, build_command, place_wheel, scan
 from images.tooling.families import Families, load_families
 from images.tooling.locks import is_stale, lock, read_lock
 from images.tooling.report import over_budget, sbom, size_mb
@@ -49,7 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
         if args.command == "scan":
             scan(args.bill)
             return 0
-        return subprocess.run(build_command(args.image, families, args.tag, args.base)).returncode
+        command = build_command(args.image, families, args.tag, args.base)
+        place_wheel()
+        return subprocess.run(command).returncode
     except (BuildError, ValueError, OSError) as error:
         print(f"images: {error}", file=sys.stderr)
         return 1

@@ -25,7 +25,7 @@ def text_of(state: dict[str, Any] | None, language: str) -> str:
     if state is None or state["view"] is None:
         return say("unknown", language)
     view = state["view"]
-    balance, allotment = view["balance"]["tokens"], view["allotment"]["tokens"]
+    balance, allotment = _short(view["balance"]), _short(view["allotment"])
     burn = f"{view['burn_mtok_h'] / 1000:g}"
     lines = []
     age = duration(state["age_ms"], language)
@@ -35,7 +35,7 @@ def text_of(state: dict[str, Any] | None, language: str) -> str:
         lines.append(say("age", language, age=age))
     lines.append(say("balance", language, balance=balance, allotment=allotment, burn=burn))
     if view["session"] is not None:
-        lines.append(say("cost", language, cost=view["session"]["cost"]["tokens"]))
+        lines.append(say("cost", language, cost=_short(view["session"]["cost"])))
     if view["stopping"]:
         lines.append(say("stopping", language, reason=view["stopping"]))
     elif state["left_ms"] is not None:
@@ -46,6 +46,12 @@ def text_of(state: dict[str, Any] | None, language: str) -> str:
     if (state["keep_left_ms"] or 0) > 0:
         lines.append(say("kept", language, left=duration(state["keep_left_ms"], language)))
     return "\n".join(lines)
+
+
+def _short(amount: dict[str, str]) -> str:
+    """Return an amount for people, no longer than it need be."""
+    whole, point, rest = amount["tokens"].partition(".")
+    return f"{whole}{point}{rest[:2]}".rstrip("0").rstrip(".") if point else whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

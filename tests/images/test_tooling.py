@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from images.tooling import building
-from images.tooling.building import BuildError, build_command, scan
+from images.tooling.building import BuildError, build_command, place_wheel, scan
 from images.tooling.families import IMAGES, load_families
 from images.tooling.locks import is_stale, lock_path, read_lock
 from images.tooling.report import over_budget, sbom
@@ -52,6 +52,15 @@ def test_the_bill_of_materials_names_framework_server_and_base():
 def test_a_base_without_digest_is_refused():
     with pytest.raises(BuildError, match="not named by digest"):
         build_command("tf2.9-cuda11.2-runtime", FAMILIES, "t")
+
+
+def test_an_image_without_the_extension_is_refused(tmp_path):
+    with pytest.raises(BuildError, match="make labextension"):
+        place_wheel(tmp_path, tmp_path / "wheels")
+    (tmp_path / "jhub_tokens_lab-1-py3-none-any.whl").touch()
+    for _ in range(2):
+        place_wheel(tmp_path, tmp_path / "wheels")
+    assert len(list((tmp_path / "wheels").iterdir())) == 1
 
 
 def test_images_differ_by_arguments_only():
