@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jupyterhub
+import pytest
 import websocket
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
@@ -19,6 +21,7 @@ from tests.journeys.demo_hub import artefacts
 
 __all__ = [
     "LABS",
+    "UNDER_NEWEST_HUB",
     "LabTab",
     "lab_hub",
     "lab_settings",
@@ -38,6 +41,11 @@ LABS = {
     "newest": Path(sys.executable).parent / "jupyterhub-singleuser",
     "4.3": ROOT / ".venv" / "lab-4.3" / "bin" / "jupyterhub-singleuser",
 }
+
+#: The oldest Lab's own single-user server is a JupyterHub 5.5, whatever the hub is.
+UNDER_NEWEST_HUB = pytest.mark.skipif(
+    jupyterhub.version_info[0] < 6, reason="shown once, under the newest hub"
+)
 
 #: One token is a minute on a CPU. The last warning takes the last 15 s, of which 12 s are grace.
 POLICY = {

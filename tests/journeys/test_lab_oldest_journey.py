@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import jupyterhub
 import pytest
 
 from tests.hub.conftest import hubs
 from tests.hub.harness import HubProcess
 from tests.journeys.every_lab import test_a_dry_server_loses_nothing_of_two_tabs
-from tests.journeys.lab import lab_hub
+from tests.journeys.lab import UNDER_NEWEST_HUB, lab_hub
 
 __all__ = ["test_a_dry_server_loses_nothing_of_two_tabs"]
 
-pytestmark = [
-    pytest.mark.journey,
-    # Its own single-user server is a JupyterHub 5.5, whatever the hub is.
-    pytest.mark.skipif(jupyterhub.version_info[0] < 6, reason="shown once, under the newest hub"),
-]
+pytestmark = [pytest.mark.journey, UNDER_NEWEST_HUB]
 
 
 @pytest.fixture(scope="module")

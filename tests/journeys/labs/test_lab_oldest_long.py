@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import jupyterhub
 import pytest
 
 from tests.hub.conftest import hubs
@@ -13,15 +12,11 @@ from tests.journeys.every_lab import (
     test_notebook_7,
     test_panel_keep_running_stop_and_language,
 )
-from tests.journeys.lab import lab_hub
+from tests.journeys.lab import UNDER_NEWEST_HUB, lab_hub
 
 __all__ = ["test_notebook_7", "test_panel_keep_running_stop_and_language"]
 
-pytestmark = [
-    pytest.mark.journey,
-    # Its own single-user server is a JupyterHub 5.5, whatever the hub is.
-    pytest.mark.skipif(jupyterhub.version_info[0] < 6, reason="shown once, under the newest hub"),
-]
+pytestmark = [pytest.mark.journey, UNDER_NEWEST_HUB]
 
 
 @pytest.fixture(scope="module")
