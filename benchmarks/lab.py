@@ -47,13 +47,6 @@ performance.getEntriesByType('resource')
   .filter(entry => entry.name.includes('/jhub-tokens-lab/'))
   .map(entry => [entry.name.split('/').pop().split('?')[0], entry.encodedBodySize])
 """
-#: What makes a server of the plain hub one without the extension, in its member's directory.
-_WITHOUT = {
-    "labconfig/page_config.json": {"disabledExtensions": {"jhub-tokens-lab": True}},
-    "jupyter_server_config.json": {
-        "ServerApp": {"jpserver_extensions": {"jhub_tokens_lab": False}}
-    },
-}
 
 
 def run(*, quick: bool) -> Report:
@@ -149,10 +142,20 @@ def _leave_out(hub: Hub) -> None:
     """Start the server again without the extension."""
     hub.stop_server(_NAME)
     (home,) = (hub.directory / "workspaces").glob(f"{_NAME}*")
-    for name, content in _WITHOUT.items():
-        path = home / ".jupyter" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content), encoding="utf-8")
+    # Switched off, its first file would still be fetched: every other one by a link.
+    ours = Path(sys.prefix) / _PART
+    others = home / "labextensions"
+    others.mkdir()
+    for path in ours.parent.iterdir():
+        if path != ours:
+            (others / path.name).symlink_to(path)
+    config = {
+        "LabApp": {"labextensions_path": [str(others)]},
+        "ServerApp": {"jpserver_extensions": {"jhub_tokens_lab": False}},
+    }
+    settings = home / ".jupyter"
+    settings.mkdir(exist_ok=True)
+    (settings / "jupyter_server_config.json").write_text(json.dumps(config), encoding="utf-8")
     hub.start_server(_NAME)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from jhub_tokens.ledger.records import StopReason
 from jhub_tokens.service.serve import RunningService
+from jhub_tokens_lab.words import REASONS
 from tests.service.conftest import HOUR_MS, Api, Story, tokens, until
 from tests.service.stub_hub import StubHub, User
 
 MINUTE_MS = 60_000
+WORDS_OF_LAB = Path(__file__).parents[2] / "labextension" / "src" / "words.ts"
 
 
 def scopes_of(user: User, server_name: str = "") -> list[str]:
@@ -223,3 +226,9 @@ async def test_bad_reports_name_the_field(
     answer = await server_of(ada).post("api/v1/server", body)
     assert answer.status_code == 422
     assert answer.json()["field"].startswith(next(iter(body)))
+
+
+@pytest.mark.parametrize("reason", get_args(StopReason))
+def test_each_reason_to_stop_has_words_in_terminals_and_in_lab(reason: str) -> None:
+    assert reason in REASONS["en"] and reason in REASONS["zh"]
+    assert WORDS_OF_LAB.read_text().count(f"    {reason}: '") == 2, "English and Chinese"

@@ -90,16 +90,35 @@ def test_stop_when_the_cells_are_done(hub: HubProcess, browser: Browser):
     tab.page.context.close()
 
 
+def own_token(hub: HubProcess, name: str) -> dict[str, str]:
+    """Return the header of a token of a member's own."""
+    signed_in = {"auth": {"username": name, "password": "demo"}}
+    answer = httpx.post(f"{hub.url}/hub/api/users/{name}/tokens", json=signed_in)
+    return {"Authorization": f"token {answer.json()['token']}"}
+
+
 def revoke_server_token(hub: HubProcess, name: str) -> None:
     """Revoke the token of a member's running server, as the member may on the hub's page."""
     path = f"{hub.url}/hub/api/users/{name}/tokens"
-    signed_in = {"auth": {"username": name, "password": "demo"}}
-    own = {"Authorization": f"token {httpx.post(path, json=signed_in).json()['token']}"}
+    own = own_token(hub, name)
     revoked = 0
     for token in httpx.get(path, headers=own).json()["api_tokens"]:
         if token["note"].startswith("Server at"):
             revoked += httpx.delete(f"{path}/{token['id']}", headers=own).status_code == 204
     assert revoked == 1
+
+
+def nobody_else_may_act(hub: HubProcess, tab: LabTab) -> None:
+    """Neither strangers, nor other members, nor a page that makes the member's browser ask."""
+    hub.add_user("pro-9")
+    for headers in ({}, own_token(hub, "pro-9")):
+        for path, method in (("act", "POST"), ("feed", "GET")):
+            url = f"{hub.url}/user/{tab.name}/jhub-tokens/{path}"
+            answer = httpx.request(method, url, headers=headers, json={"act": "stop"})
+            assert answer.status_code in (302, 403), (path, answer.text)
+    body = "{method: 'POST', body: JSON.stringify({act: 'stop'})}"
+    forged = f"path => fetch(path, {body}).then(answer => answer.status)"
+    assert tab.page.evaluate(forged, f"/user/{tab.name}/jhub-tokens/act") == 403
 
 
 def test_service_away_token_revoked_extension_off(hub: HubProcess, browser: Browser):
@@ -108,6 +127,7 @@ def test_service_away_token_revoked_extension_off(hub: HubProcess, browser: Brow
     hub.start_server(name)
     tab.open()
     expect(tab.status).to_contain_text("60/h", timeout=30_000)
+    nobody_else_may_act(hub, tab)
     service = hub.service()
     service.suspend()
     try:
