@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -72,18 +73,31 @@ def _edited(file: Path) -> Iterator[Any]:
 
 def _inspect(reference: str) -> tuple[str, int]:
     """Return a base's digest, and what its layers add up to in MB."""
-    # The digest is that of the list of platforms where there is one, which is what a build names.
-    command = ["skopeo", "--override-os", "linux", "--override-arch", "amd64", "inspect"]
-    command.append(f"docker://{reference}")
+    raw = _manifest(reference)
+    digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    manifest: dict[str, Any] = json.loads(raw)
+    if "manifests" in manifest:  # A list of platforms: builds name the list, and pull one of them.
+        name = reference.rpartition(":")[0]
+        manifest = json.loads(_manifest(f"{name}@{_amd64(reference, manifest['manifests'])}"))
+    return digest, round(sum(layer["size"] for layer in manifest["layers"]) / 1e6)
+
+
+def _amd64(reference: str, manifests: list[dict[str, Any]]) -> str:
+    for each in manifests:
+        platform = each.get("platform", {})
+        if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
+            return str(each["digest"])
+    raise BuildError(f"{reference}: there is none for linux/amd64")
+
+
+def _manifest(reference: str) -> bytes:
+    command = ["skopeo", "inspect", "--raw", f"docker://{reference}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, timeout=120)
     except FileNotFoundError:
         raise BuildError("there is no skopeo on the path: no base can be looked up") from None
     except subprocess.TimeoutExpired:
         raise BuildError(f"{reference}: the registry does not answer") from None
     if done.returncode:
-        raise BuildError(f"{reference}: {done.stderr.strip()}")
-    told: dict[str, Any] = json.loads(done.stdout)
-    if not told.get("LayersData"):
-        raise BuildError("this skopeo does not tell the sizes of layers: install a newer one")
-    return told["Digest"], round(sum(layer["Size"] for layer in told["LayersData"]) / 1e6)
+        raise BuildError(f"{reference}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout

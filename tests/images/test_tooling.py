@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from datetime import date, datetime
@@ -119,26 +120,51 @@ def on_path(monkeypatch, tmp_path):
     return put
 
 
+ONE = {"layers": [{"size": 1_200_000_000}, {"size": 34_000_000}]}
+LIST = {
+    "manifests": [
+        {"digest": "sha256:arm", "platform": {"os": "linux", "architecture": "arm64"}},
+        {"digest": "sha256:amd", "platform": {"os": "linux", "architecture": "amd64"}},
+    ]
+}
+# NVIDIA's answers with a list of platforms, the other one with the manifest itself.
+SKOPEO = f"""
+case "$*" in
+    *nvidia/cuda@sha256:amd|*ubuntu:24.04) printf %s '{json.dumps(ONE)}';;
+    *nvidia/cuda:*) printf %s '{json.dumps(LIST)}';;
+    *) echo "no route to $*" >&2; exit 1;;
+esac
+"""
+
+
+def sha256(told):
+    return "sha256:" + hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
 def test_bases_are_looked_up_and_the_file_keeps_its_comments(file, on_path):
-    told = {"Digest": DIGEST, "LayersData": [{"Size": 1_200_000_000}, {"Size": 34_000_000}]}
-    on_path("skopeo", f"echo '{json.dumps(told)}'")
+    on_path("skopeo", SKOPEO)
     before = file.read_text()
-    assert pin(["cuda11.2"], file) == [f"cuda11.2: {DIGEST}, 1234 MB"]
+    told = [f"cuda11.2: {sha256(LIST)}, 1234 MB", f"plain: {sha256(ONE)}, 1234 MB"]
+    assert pin([], file) == told
     families = load_families(file)
-    assert families.bases["cuda11.2"].pinned.endswith(f"ubuntu20.04@{DIGEST}")
+    assert families.bases["cuda11.2"].pinned.endswith(f"ubuntu20.04@{sha256(LIST)}")
     assert families.bases["cuda11.2"].size_mb == 1234
-    assert families.bases["plain"].digest is None
     changed = set(file.read_text().splitlines()) ^ set(before.splitlines())
     assert {line.split(":")[0].strip() for line in changed} == {"size_mb", "digest"}
-    assert pin(["cuda11.2"], file) == []
+    assert pin(["plain"], file) == []
 
 
 def test_a_registry_that_does_not_answer_changes_nothing(file, on_path):
-    on_path("skopeo", 'case "$*" in *ubuntu:*) echo no route >&2; exit 1;; esac; echo {}')
     before = file.read_text()
-    for names, said in ([["plain"], "no route"], [["cuda11.2"], "newer one"], [["x"], "no base x"]):
+    for script, said in (
+        (SKOPEO.replace("ubuntu:", "other:"), "no route to"),
+        (SKOPEO.replace("amd64", "s390x"), "none for linux/amd64"),
+    ):
+        on_path("skopeo", script)
         with pytest.raises(BuildError, match=said):
-            pin(names, file)
+            pin([], file)
+    with pytest.raises(BuildError, match="no base x"):
+        pin(["x"], file)
     assert file.read_text() == before
 
 
