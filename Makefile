@@ -84,12 +84,12 @@ lock: $(VENV)/.dev-ready ## Resolve requirements/*.txt anew
 images-lock: $(VENV)/.dev-ready ## Resolve the locks of the images anew
 	$(BIN)/python -m images lock
 
-images-check: $(VENV)/.dev-ready ## Check the images' locks, sizes, versions and Dockerfile
+images-check: $(VENV)/.dev-ready ## Check the images' locks, sizes, versions, changes and Dockerfile
 	$(BIN)/python -m images check
 	$(BIN)/hadolint --config images/.hadolint.yaml images/Dockerfile
 
 images-test: $(VENV)/.dev-ready ## Build an image on a stand-in base and run it
-	$(BIN)/pytest tests/images --images $(PYTEST_ARGS)
+	@image=$$(.ci/images $(BIN)/python) && $(BIN)/pytest tests/images --image "$$image" $(PYTEST_ARGS)
 
 clean: ## Remove everything that was made here
 	rm -rf .venv .cache .demo dist test-artefacts .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,9 +20,7 @@ def pytest_addoption(parser):
         action="store_true",
         help="run the long form of faults and state machines, as a nightly run should",
     )
-    parser.addoption(
-        "--images", action="store_true", help="build an image and run it (make images-test)"
-    )
+    parser.addoption("--image", default="", help="a built image to run (make images-test)")
 
 
 @pytest.fixture
