@@ -9,20 +9,25 @@ PORT ?= 8000
 PYTHON ?= python3
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+# Which tests: those that CONTRIBUTING.md calls slow are left to `make test-slow`.
+SELECT ?= -m "not slow"
 
 VENV := .venv/hub-$(HUB)
 BIN := $(VENV)/bin
 PROXY_VERSION := 5.3.0
 CONSTRAINTS := requirements/hub-$(HUB).txt
 ARTEFACTS := test-artefacts/hub-$(HUB)
+# Three at a time on two cores: whole hubs mostly wait. They come first, see tests/conftest.py.
+PYTEST_ALL := JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests -n 3 --dist loadfile \
+	--no-loadscope-reorder
 
 # The repository's own tools first: the demo and the tests find proxy and Node.js on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test test-fast test-hub test-journeys lint typecheck format \
-	test-faults bench bench-ledger lock wheel clean images-lock images-check images-test
+.PHONY: help setup setup-dev demo test test-fast test-hub test-journeys test-slow lint typecheck \
+	format test-faults bench bench-ledger lock wheel clean images-lock images-check images-test
 
 help: ## Show this help
 	@echo "make …"
@@ -37,16 +42,22 @@ setup-dev: $(VENV)/.dev-ready ## Make the virtual environment that the tests nee
 demo: $(VENV)/.demo-ready ## Run the demo hub (PORT=8000) and print its address
 	@$(BIN)/jhub-tokens demo --port $(PORT) --state .demo/hub-$(HUB) $(DEMO_ARGS)
 
-test: lint typecheck test-fast test-hub test-journeys ## Run all checks and all tests
+test: lint typecheck $(VENV)/.journeys-ready ## Run all checks and all tests but the slow ones
+	$(PYTEST_ALL) $(SELECT) $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
-	$(BIN)/pytest tests -n 2 --dist loadfile --ignore=tests/hub --ignore=tests/journeys $(PYTEST_ARGS)
+	$(BIN)/pytest tests -n 2 --dist loadfile --ignore=tests/hub --ignore=tests/journeys $(SELECT) \
+		$(PYTEST_ARGS)
 
 test-hub: $(VENV)/.dev-ready ## Run the tests against a whole JupyterHub
-	$(BIN)/pytest tests/hub -n 3 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest tests/hub -n 3 --dist loadfile $(SELECT) $(PYTEST_ARGS)
 
-test-journeys: $(VENV)/.dev-ready $(VENV)/.chromium-ready $(VENV)/.oidc-ready ## Drive the demo in a real browser and by its API
-	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys -n 2 --dist loadfile $(PYTEST_ARGS)
+test-journeys: $(VENV)/.journeys-ready ## Drive the demo in a real browser and by its API
+	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys -n 2 --dist loadfile \
+		$(SELECT) $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.journeys-ready ## Run the slow tests
+	$(PYTEST_ALL) -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev-ready ## Check style and format
 	$(BIN)/ruff check .
@@ -61,7 +72,7 @@ format: $(VENV)/.dev-ready ## Format the code
 
 test-faults: $(VENV)/.dev-ready ## Kill, freeze, cut, lie and jump for hours: the long form
 	$(BIN)/pytest tests/faults tests/ledger/test_machine.py -n 2 --dist loadfile --thorough \
-		$(PYTEST_ARGS)
+		-o faulthandler_timeout=3600 $(PYTEST_ARGS)
 
 bench-ledger: $(VENV)/.dev-ready ## Compare the books with raw statements, a peer, and their size
 	$(BIN)/python -m benchmarks.ledger
@@ -122,6 +133,9 @@ $(VENV)/.dev-ready: $(VENV)/.demo-ready
 
 $(VENV)/.chromium-ready: $(VENV)/.dev-ready .ci/chromium
 	@.ci/chromium $(BIN)/python
+	@touch $@
+
+$(VENV)/.journeys-ready: $(VENV)/.dev-ready $(VENV)/.chromium-ready $(VENV)/.oidc-ready
 	@touch $@
 
 $(VENV)/.oidc-ready: $(VENV)/.dev-ready .ci/oidc-provider

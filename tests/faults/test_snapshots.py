@@ -189,6 +189,7 @@ def common(some, others):
     return sum(max(0, min(b, d) - max(a, c)) for a, b in some for c, d in others)
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_was_proven_is_charged_once(part, world, store, new_world, thorough, figure):
     world.catalogue = roomy()
     count = STREAMS_THOROUGH if thorough else STREAMS[new_world.database]

@@ -491,6 +491,7 @@ ACTS = st.lists(
 )
 
 
+@pytest.mark.slow_on_postgresql
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
