@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 from tests.databases import (  # noqa: F401  (fixtures, found by their names)
     books_maker,
@@ -15,6 +16,10 @@ from tests.databases import (  # noqa: F401  (fixtures, found by their names)
 )
 
 FIGURE = "figure"
+
+# How long an example takes says more about the machine than about what is tested.
+settings.register_profile("jhub-tokens", settings(), deadline=None)
+settings.load_profile("jhub-tokens")
 
 
 def pytest_addoption(parser):

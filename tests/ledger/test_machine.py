@@ -327,7 +327,6 @@ def test_the_books_equal_the_model(database, length, request, tmp_path, figure):
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             # Shrinking replays hundreds of worlds, which takes minutes: ask for it when needed.
             phases=[Phase.explicit, Phase.reuse, Phase.generate],
