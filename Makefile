@@ -15,19 +15,24 @@ SELECT ?= -m "not slow"
 VENV := .venv/hub-$(HUB)
 BIN := $(VENV)/bin
 PROXY_VERSION := 5.3.0
+LAB_OLDEST := .venv/lab-4.3
+LAB_WHEEL := dist/jhub_tokens_lab-*.whl
 CONSTRAINTS := requirements/hub-$(HUB).txt
 ARTEFACTS := test-artefacts/hub-$(HUB)
 # Three at a time on two cores: whole hubs mostly wait. They come first, see tests/conftest.py.
 PYTEST_ALL := JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests -n 3 --dist loadfile \
 	--no-loadscope-reorder
+LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --no-annotate --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command 'make lock'
 
 # The repository's own tools first: the demo and the tests find proxy and Node.js on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test test-fast test-hub test-journeys test-slow lint typecheck \
-	format test-faults bench bench-ledger lock wheel clean images-lock images-check images-test
+.PHONY: help setup setup-dev demo test test-fast test-hub test-lab test-journeys test-slow lint \
+	typecheck format test-faults labextension setup-labs setup-journeys bench bench-ledger lock wheel \
+	clean images-lock images-check images-test
 
 help: ## Show this help
 	@echo "make …"
@@ -39,10 +44,10 @@ setup: $(VENV)/.demo-ready ## Make the virtual environment that the demo needs
 
 setup-dev: $(VENV)/.dev-ready ## Make the virtual environment that the tests need
 
-demo: $(VENV)/.demo-ready ## Run the demo hub (PORT=8000) and print its address
+demo: $(VENV)/.demo-ready $(VENV)/.demo-lab ## Run the demo hub (PORT=8000) and print its address
 	@$(BIN)/jhub-tokens demo --port $(PORT) --state .demo/hub-$(HUB) $(DEMO_ARGS)
 
-test: lint typecheck $(VENV)/.journeys-ready ## Run all checks and all tests but the slow ones
+test: lint typecheck test-lab setup-journeys ## Run all checks and all tests but the slow ones
 	$(PYTEST_ALL) $(SELECT) $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
@@ -52,12 +57,27 @@ test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
 test-hub: $(VENV)/.dev-ready ## Run the tests against a whole JupyterHub
 	$(BIN)/pytest tests/hub -n 3 --dist loadfile $(SELECT) $(PYTEST_ARGS)
 
-test-journeys: $(VENV)/.journeys-ready ## Drive the demo in a real browser and by its API
+# The server's part is tested by test-fast as well, on this environment's Python.
+test-lab: labextension/node_modules/.ready setup-labs ## Test the JupyterLab extension: its page (Jest), its server's part on the oldest Python
+	cd labextension && $(CURDIR)/$(BIN)/npm run --silent check && $(CURDIR)/$(BIN)/npm test --silent
+	$(LAB_OLDEST)/bin/python -m pytest -c labextension/pytest.ini --rootdir . tests/lab $(PYTEST_ARGS)
+
+test-journeys: setup-journeys ## Drive the demo in a real browser and by its API
 	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys -n 2 --dist loadfile \
 		$(SELECT) $(PYTEST_ARGS)
 
-test-slow: $(VENV)/.journeys-ready ## Run the slow tests
+test-slow: setup-journeys ## Run the slow tests
 	$(PYTEST_ALL) -m slow $(PYTEST_ARGS)
+
+labextension: $(VENV)/.dev-ready ## Build the JupyterLab extension's wheel into dist/
+	@.ci/labextension $(BIN)
+
+setup-journeys: $(VENV)/.chromium-ready $(VENV)/.oidc-ready setup-labs
+
+# The newest Lab is in the environment itself; the oldest that is supported gets one of its own.
+setup-labs: labextension ## Put the extension into the newest and the oldest JupyterLab
+	@$(BIN)/uv pip install --quiet --no-deps --reinstall --python $(BIN)/python $(LAB_WHEEL)
+	@.ci/lab-oldest $(BIN) $(LAB_OLDEST)
 
 lint: $(VENV)/.dev-ready ## Check style and format
 	$(BIN)/ruff check .
@@ -77,7 +97,7 @@ test-faults: $(VENV)/.dev-ready ## Kill, freeze, cut, lie and jump for hours: th
 bench-ledger: $(VENV)/.dev-ready ## Compare the books with raw statements, a peer, and their size
 	$(BIN)/python -m benchmarks.ledger
 
-bench: $(VENV)/.dev-ready ## Compare with a plain hub in one run
+bench: $(VENV)/.chromium-ready setup-labs ## Compare with a plain hub in one run
 	$(BIN)/python -m benchmarks
 
 wheel: $(VENV)/.dev-ready ## Build the distribution into dist/
@@ -85,12 +105,10 @@ wheel: $(VENV)/.dev-ready ## Build the distribution into dist/
 
 lock: $(VENV)/.dev-ready ## Resolve requirements/*.txt anew
 	@for hub in 6.1 5.5; do \
-		$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
-			--no-annotate --no-emit-index-url --no-emit-find-links \
-			--custom-compile-command 'make lock' \
-			--constraints requirements/hub-$$hub.in --output-file requirements/hub-$$hub.txt \
-			pyproject.toml || exit 1; \
+		$(LOCK) --python-version 3.11 --extra dev --constraints requirements/hub-$$hub.in \
+			--output-file requirements/hub-$$hub.txt pyproject.toml || exit 1; \
 	done
+	@$(LOCK) --python-version 3.8 --output-file requirements/lab-4.3.txt requirements/lab-4.3.in
 
 images-lock: $(VENV)/.dev-ready ## Resolve the locks of the images anew
 	$(BIN)/python -m images lock
@@ -99,11 +117,12 @@ images-check: $(VENV)/.dev-ready ## Check the images' locks, sizes, versions, ch
 	$(BIN)/python -m images check
 	$(BIN)/hadolint --config images/.hadolint.yaml images/Dockerfile
 
-images-test: $(VENV)/.dev-ready ## Build an image on a stand-in base and run it
+images-test: labextension ## Build an image on a stand-in base and run it
 	@image=$$(.ci/images $(BIN)/python) && $(BIN)/pytest tests/images --image "$$image" $(PYTEST_ARGS)
 
 clean: ## Remove everything that was made here
 	rm -rf .venv .cache .demo dist test-artefacts .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf labextension/node_modules labextension/lib
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up, each step kept until its inputs change ------------------------------------------
@@ -126,16 +145,27 @@ $(VENV)/.demo-ready: $(CONSTRAINTS) $(VENV)/.created pyproject.toml Makefile
 		--prefix $(CURDIR)/$(VENV) configurable-http-proxy@$(PROXY_VERSION)
 	@touch $@
 
+# The demo shows the JupyterLab extension, too, where it can be built; without it, it works as well.
+$(VENV)/.demo-lab: $(VENV)/.demo-ready labextension/package-lock.json
+	@echo "Building the JupyterLab extension; this takes a minute, once"
+	@{ $(BIN)/pip install --quiet --constraint $(CONSTRAINTS) build hatchling && \
+		.ci/labextension $(BIN) >/dev/null && \
+		$(BIN)/pip install --quiet --no-deps --force-reinstall $(LAB_WHEEL); } || \
+		echo "The extension could not be built; the demo goes on without it"
+	@touch $@
+
 $(VENV)/.dev-ready: $(VENV)/.demo-ready
 	@echo "Adding the tools for tests to $(VENV)"
 	@$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
 
-$(VENV)/.chromium-ready: $(VENV)/.dev-ready .ci/chromium
-	@.ci/chromium $(BIN)/python
+labextension/node_modules/.ready: labextension/package-lock.json $(VENV)/.dev-ready
+	@cd labextension && npm_config_cache=$(CURDIR)/.cache/npm $(CURDIR)/$(BIN)/npm ci \
+		--ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(VENV)/.journeys-ready: $(VENV)/.dev-ready $(VENV)/.chromium-ready $(VENV)/.oidc-ready
+$(VENV)/.chromium-ready: $(VENV)/.dev-ready .ci/chromium
+	@.ci/chromium $(BIN)/python
 	@touch $@
 
 $(VENV)/.oidc-ready: $(VENV)/.dev-ready .ci/oidc-provider

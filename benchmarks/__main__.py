@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks [spawn|loop|memory|all] [--quick] [--json FILE]``."""
+"""Run the benchmarks: ``python -m benchmarks [spawn|loop|…|all] [--quick] [--json FILE]``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import loop, memory, spawn
+from benchmarks import lab, loop, memory, spawn
 from benchmarks.hubs import BenchmarkError
 from benchmarks.report import Report, machine_facts, render
 from jhub_tokens.commands import CommandError
@@ -21,6 +21,7 @@ _BENCHMARKS: dict[str, Callable[..., Report]] = {
     "spawn": spawn.run,
     "loop": loop.run,
     "memory": memory.run,
+    "lab": lab.run,
 }
 
 

@@ -123,7 +123,7 @@ class Hub:
         }
         directory.joinpath("settings.json").write_text(json.dumps(settings), encoding="utf-8")
         directory.joinpath("catalogue.yaml").write_text(CATALOGUE, encoding="utf-8")
-        self._public_url = f"http://127.0.0.1:{port}"
+        self.public_url = f"http://127.0.0.1:{port}"
         self._hub_url = f"http://127.0.0.1:{hub_port}"
         self._client = httpx.Client(
             headers={"Authorization": f"token {self._token}"},
@@ -168,7 +168,7 @@ class Hub:
                 f"the {self.name} hub has ended; its log ends with:\n{log[-3000:]}"
             )
         try:
-            return self._client.get(self._public_url + path).status_code == 200
+            return self._client.get(self.public_url + path).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -226,7 +226,7 @@ class Hub:
 
     def members(self) -> int:
         """Return how many members the token service has."""
-        response = self._client.get(f"{self._public_url}/services/tokens/api/v1/members")
+        response = self._client.get(f"{self.public_url}/services/tokens/api/v1/members")
         response.raise_for_status()
         return int(response.json()["total"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from packageurl import PackageURL
 
 from images.tooling.building import BuildError
 from images.tooling.contents import Contents
-from images.tooling.families import Families
+from images.tooling.families import IMAGES, Families
 from images.tooling.locks import image_pins
 
 __all__ = ["bill", "invalid"]
@@ -34,6 +35,7 @@ def bill(tag: str, image: str, families: Families, built: Contents | None = None
     if built is not None:
         framework, server = built.framework_python, built.server_python
     components = [*_wheels({environment: framework, "server": server})]
+    components.append(_extension())
     components += [_interpreter(version) for version in sorted({framework, server})]
     if built is None:
         base = families.base(image)
@@ -94,8 +96,27 @@ def _wheels(pythons: dict[str, str]) -> Iterable[Component]:
                 HashType(alg=HashAlgorithm.SHA_256, content=each.removeprefix("sha256:"))
                 for each in pin.hashes
             )
-            component.properties.add(Property(name="jhub-tokens:environment", value=where))
+            component.properties.add(_in(where))
     return found.values()
+
+
+def _extension() -> Component:
+    """Return the JupyterLab extension, which is built here and is in no lock."""
+    text = IMAGES.parent.joinpath("labextension/pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(text)["project"]
+    purl = PackageURL("pypi", name=project["name"], version=project["version"])
+    return Component(
+        name=project["name"],
+        version=project["version"],
+        type=ComponentType.LIBRARY,
+        bom_ref=str(purl),
+        purl=purl,
+        properties=[_in("server")],
+    )
+
+
+def _in(environment: str) -> Property:
+    return Property(name="jhub-tokens:environment", value=environment)
 
 
 def _interpreter(version: str) -> Component:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from images.tooling.families import IMAGES, Families
 from images.tooling.versions import image_of
 from jhub_tokens.catalogue import ImageVersion
 
-__all__ = ["BuildError", "build_command"]
+__all__ = ["BuildError", "build_command", "place_wheel"]
+
+DIST = IMAGES.parent / "dist"
+WHEELS = IMAGES / "wheels"  # not kept in the repository
 
 
 class BuildError(Exception):
@@ -68,3 +73,21 @@ def build_command(
     for argument, value in arguments.items():
         command += ["--build-arg", f"{argument}={value}"]
     return [*command, *options, "--file", str(IMAGES / "Dockerfile"), str(IMAGES)]
+
+
+def place_wheel(dist: Path = DIST, wheels: Path = WHEELS) -> None:
+    """Put the JupyterLab extension where the Dockerfile expects it.
+
+    Raises
+    ------
+    BuildError
+        If it has not been built.
+    """
+    found = list(dist.glob("jhub_tokens_lab-*.whl"))
+    if len(found) != 1:
+        raise BuildError(
+            f"the JupyterLab extension's one wheel is not in {dist}: run make labextension first"
+        )
+    shutil.rmtree(wheels, ignore_errors=True)
+    wheels.mkdir()
+    shutil.copy2(found[0], wheels)

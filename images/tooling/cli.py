@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from images.tooling.bills import bill
-from images.tooling.building import BuildError, build_command
+from images.tooling.building import BuildError, build_command, place_wheel
 from images.tooling.contents import read_contents
 from images.tooling.families import Families, load_families
 from images.tooling.history import HistoryError, changes
@@ -167,6 +167,7 @@ def _build(args: argparse.Namespace, families: Families) -> int:
     )
     if shutil.which(command[0]) is None:
         raise BuildError(f"there is no {command[0]} on the path")
+    place_wheel()
     return subprocess.run(command).returncode
 
 

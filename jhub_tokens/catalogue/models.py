@@ -115,6 +115,8 @@ class Plan(_Value):
     spend_per_day_mtok: int | None = None
     spend_per_week_mtok: int | None = None
     cost_centre: str | None = None  # who bears it, where neither team nor member says otherwise
+    keep_running_ms: int = 8 * 3_600_000  # how long an idle server may be kept running; 0: not
+    stop_when_done: bool = True
 
 
 class Profile(_Value):

@@ -183,6 +183,8 @@ class PlanEntry(_Entry):
     spend_per_day: Tokens | None = None
     spend_per_week: Tokens | None = None
     cost_centre: Name | None = None
+    keep_running: LongDuration = 8 * 3_600_000
+    stop_when_done: Bool = True
 
     def to_plan(self, name: str) -> Plan:
         """Return the plan called `name`."""
@@ -203,6 +205,8 @@ class PlanEntry(_Entry):
             spend_per_day_mtok=self.spend_per_day,
             spend_per_week_mtok=self.spend_per_week,
             cost_centre=self.cost_centre,
+            keep_running_ms=self.keep_running,
+            stop_when_done=self.stop_when_done,
         )
 
 

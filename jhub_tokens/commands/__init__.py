@@ -19,6 +19,7 @@ COMMANDS = {
     "finance": "Report tokens and money, close months, show what is prepaid",
     "export": "Write transactions as CSV, JSON or beancount, for other books",
     "erase": "Erase a member's personal data; the books stay whole",
+    "status": "In a terminal of a running server: its balance, burn and time left",
     "simulate": "Try a catalogue on invented members, in virtual time",
     "seal": "Seal the books as they are, to be kept outside the database",
     "audit": "Re-derive every balance from the entries and compare",

@@ -22,6 +22,7 @@ from traitlets.utils.importstring import import_item
 
 from jhub_tokens.hub import runtime
 from jhub_tokens.hub.merging import (
+    SERVER_SCOPE,
     merge_member_scopes,
     merge_roles,
     merge_service,
@@ -58,6 +59,7 @@ def configure(
     hub_name: str = "hub",
     break_glass_hours: float = 8,
     groups_from: runtime.GroupsFrom | None = None,
+    url_from_servers: str | None = None,
 ) -> None:
     """Wire the token service, its roles and scopes, the gate and the pages into a hub.
 
@@ -102,6 +104,10 @@ def configure(
         Who owns the hub's groups, and so the teams: the sign-in ``"provider"``, which sets them
         at each sign-in, or the ``"hub"``, where administrators edit them. By default as the
         authenticator's own ``manage_groups`` says.
+    url_from_servers
+        Scheme, host and port of the proxy as members' servers reach it, for the JupyterLab
+        extension, such as ``http://proxy-public`` on Kubernetes. By default the hub's
+        ``public_url``, else its ``bind_url``.
 
     Raises
     ------
@@ -176,6 +182,9 @@ def configure(
             break_glass_longest_ms=longest_ms,
             catalogue_path=None if catalogue_path is None else str(catalogue_path),
             groups_from=groups_from,
+            url_from_servers=_check_url(url_from_servers, "url_from_servers")
+            if url_from_servers
+            else "",
         )
     )
     additions = _Additions(service, _profiles(catalogue_path))
@@ -204,14 +213,22 @@ class _Additions:
             "scopes": ["read:users", "delete:servers"],
             "services": [name],
         }
-        self.member_scopes = [f"access:services!service={name}", f"{READ_SCOPE}!user"]
-        self.member_scopes.append(f"{START_SCOPE}!user")
+        self.member_scopes = [
+            f"access:services!service={name}",
+            f"{READ_SCOPE}!user",
+            f"{START_SCOPE}!user",
+            # Nobody but a server's own token asks for it, and that one for its server alone.
+            f"{SERVER_SCOPE}!user",
+        ]
         self.custom_scopes = {
             **start_scopes(profiles),
             READ_SCOPE: {"description": "Read balances and statements"},
             GRANT_SCOPE: {
                 "description": "Grant tokens, and freeze memberships",
                 "subscopes": [READ_SCOPE],
+            },
+            SERVER_SCOPE: {
+                "description": "Read a running server's balance, keep it running, stop it"
             },
         }
         self.view = PageView()
@@ -385,12 +402,12 @@ def _check_token(token: str) -> str:
     return token
 
 
-def _check_url(url: str | None) -> str:
+def _check_url(url: str | None, name: str = "service_url") -> str:
     parts = urlsplit(url or "")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
         raise ConfigurationError(
-            f"configure(): service_url is {url!r}; with managed=False give scheme, host and port "
-            "of the service, such as http://tokens:10150"
+            f"configure(): {name} is {url!r}; give scheme, host and port, such as "
+            "http://tokens:10150" + (" (needed with managed=False)" if url is None else "")
         )
     return f"{parts.scheme}://{parts.netloc}"
 

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "SERVER_SCOPE",
     "merge_member_scopes",
     "merge_roles",
+    "merge_server_scopes",
     "merge_service",
     "merge_template_paths",
 ]
 
 Role = dict[str, Any]
+
+#: What a running server may ask of the token service, about itself.
+SERVER_SCOPE = "custom:jhub-tokens:server"
 
 
 def merge_roles(roles: Sequence[Mapping[str, Any]], ours: Mapping[str, Any]) -> list[Role]:
@@ -70,6 +75,12 @@ def merge_member_scopes(
         return [dict(role) for role in roles], extra_user_scopes | set(ours)
     role = {"name": "user", "scopes": list(ours) if defined else ["self", *ours]}
     return merge_roles(roles, role), extra_user_scopes
+
+
+def merge_server_scopes(scopes: Sequence[str]) -> list[str]:
+    """Return what a server's own token shall carry: the operator's choice, and our one scope."""
+    ours = f"{SERVER_SCOPE}!server"
+    return [*scopes, *([] if ours in scopes else [ours])]
 
 
 def merge_service(

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urljoin, urlsplit
 
 from jupyterhub.app import JupyterHub
 
@@ -32,6 +33,7 @@ class Settings:
     break_glass_longest_ms: int = LONGEST_MS
     catalogue_path: str | None = None  # where the rules for signing in are, if they are here
     groups_from: GroupsFrom | None = None
+    url_from_servers: str = ""  # scheme, host and port; empty: as browsers reach the hub
 
 
 def hub_app() -> Any | None:
@@ -66,6 +68,17 @@ class HubSide:
         app = hub_app()
         service = app._service_map.get(self.settings.service_name) if app is not None else None
         return str(service.href) if service is not None else self.service_path
+
+    @property
+    def url_from_servers(self) -> str:
+        """Where members' servers find the service: through the proxy, like browsers."""
+        app, root = hub_app(), self.settings.url_from_servers
+        if root or app is None:
+            return f"{root.rstrip('/')}{self.service_path}"
+        parts = urlsplit(app.public_url or app.bind_url)
+        host = parts.hostname if parts.hostname not in ("", "*", "0.0.0.0", "::", None) else ""
+        netloc = parts.netloc if host else f"127.0.0.1:{parts.port or 80}"
+        return urljoin(f"{parts.scheme}://{netloc}", self.console_url)
 
     def api_url(self) -> str:
         """Return the root of the service's API."""

@@ -53,6 +53,7 @@ from jhub_tokens.ledger.records import (
 )
 from jhub_tokens.ledger.runner import Runner
 from jhub_tokens.ledger.seals import SealBooks
+from jhub_tokens.ledger.servers import ServerBooks
 from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure, open_engine, unbound
 from jhub_tokens.ledger.vouchers import VoucherBooks
 from jhub_tokens.ledger.wallet import OpenWallet
@@ -124,6 +125,8 @@ class Ledger:
         self.finance = FinanceBooks(runner)
         #: Payments: invoices, what providers tell of them, fees past due.
         self.payments = PaymentBooks(runner)
+        #: Running servers' own matters: their state, keep-running, stops their members ask for.
+        self.servers = ServerBooks(runner)
 
     def ping(self) -> None:
         """Ask the database whether it is there."""

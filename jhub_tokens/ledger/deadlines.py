@@ -22,7 +22,9 @@ __all__ = ["Deadlines", "close_stop_order", "notify", "reschedule", "set_end"]
 
 PROOF_WAIT_MS = 5_000
 #: Ends that somebody has set, who says so at once: their stop needs no notice of its own.
-TOLD_ELSEWHERE = ("frozen",)
+TOLD_ELSEWHERE = ("frozen", "asked")
+#: An end that the member has asked for holds whether or not the rules are enforced.
+ALWAYS_ENFORCED = ("asked",)
 
 
 class Deadlines:
@@ -156,7 +158,8 @@ def _cut(
         upcoming += [cut.due_ms for cut in mine]
         _take_back(wallet, session, {cut.reason for cut in due})
         if due:
-            stopped[session["member_id"], due[0]].append(session)
+            first = next((cut for cut in due if cut.reason in ALWAYS_ENFORCED), due[0])
+            stopped[session["member_id"], first].append(session)
         elif mine and running:
             warned[session["member_id"], mine[0]].append(session)
     for (member_id, cut), sessions in stopped.items():
@@ -195,7 +198,7 @@ def _stop(
         done.notices += 1
     for session in sessions:
         session["noticed_ms"] = STOP_SAID
-        if enforce and session["stop_reason"] is None:
+        if (enforce or cut.reason in ALWAYS_ENFORCED) and session["stop_reason"] is None:
             _order_stop(wallet, session, cut.reason)
             done.stops += 1
 

@@ -194,6 +194,8 @@ def _forget(connection: Connection, wallet: OpenWallet, member_id: str, now_ms: 
     _forget_notices(connection, member_id, told)
     for table in (schema.member_facts, schema.member_settings, schema.voucher_tries):
         connection.execute(delete(table).where(table.c.member_id == member_id))
+    reports = schema.server_reports
+    connection.execute(delete(reports).where(reports.c.session_id.in_(mine)))
     _forget_remarks(connection, wallet.wallet_id, mine, now_ms)
     _forget_keys(connection, wallet.wallet_id, mine)
     changes, orders = schema.plan_changes, schema.stop_orders

@@ -76,6 +76,7 @@ TEXT_COLUMNS: Mapping[str, Mapping[str, Class]] = {
     "remarks": {"transaction_id": "id", "actor": "erased", "reason": "erased", "salt": "erased"},
     "seal_heads": {"wallet_id": "id", "head_hash": "word"},
     "seals": {"previous_hash": "word", "hash": "word"},
+    "server_reports": {"session_id": "id", "busy": "deleted"},
     "sessions": {
         "session_id": "id", "wallet_id": "id", "member_id": "id", "hub": "word",
         "server_name": "erased", "start_key": "id", "hub_started": "erased",

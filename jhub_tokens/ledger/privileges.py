@@ -19,7 +19,16 @@ __all__ = ["check_privileges", "grant_privileges", "grant_statements", "privileg
 #: Only ever added to.
 _APPENDED = frozenset({*GUARDED_TABLES, "payment_events", "tombstones", "wallet_periods"})
 #: What has served its time is removed, and so is what is about a member who is erased.
-_PRUNED = frozenset({"deliveries", "member_facts", "member_settings", "notices", "voucher_tries"})
+_PRUNED = frozenset(
+    {
+        "deliveries",
+        "member_facts",
+        "member_settings",
+        "notices",
+        "server_reports",
+        "voucher_tries",
+    }
+)
 #: Alembic's; the service only looks at it.
 _VERSION = "alembic_version"
 

@@ -42,7 +42,9 @@ NotAdmittedCode = Literal[
     "not_in_team",
 ]  # fmt: skip
 ChangeKind = Literal["rule", "chosen", "cancel", "trial"]
-StopReason = Literal["dry", "frozen", "max_run", "left_team", "day_limit", "week_limit", "team_cap"]
+StopReason = Literal[
+    "dry", "frozen", "max_run", "left_team", "day_limit", "week_limit", "team_cap", "asked"
+]  # fmt: skip
 NoticeKind = Literal[
     "used_percent",  # params: percent, balance
     "time_left",  # params: reason, threshold_ms, dry_at_ms (the cut), stop_at_ms, servers

@@ -22,6 +22,7 @@ from jhub_tokens.service.handlers import (
     payments_api,
     people_api,
     plans_api,
+    server_api,
     settings_api,
     settings_pages,
 )
@@ -71,6 +72,9 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("api/v1/finance/erasures", finance_api.ErasuresHandler),
     ("api/v1/invoices/{invoice_id}/paid", payments_api.InvoicePaidHandler),
     ("api/v1/sessions/{session_id}/refund", money_api.RefundHandler),
+    ("api/v1/server", server_api.ServerHandler),
+    ("api/v1/server/keep-running", server_api.ServerKeepHandler),
+    ("api/v1/server/stop", server_api.ServerStopHandler),
     ("api/v1/vouchers", money_api.VouchersHandler),
     ("api/v1/vouchers/{batch_id}/revoke", money_api.VoucherRevokeHandler),
 )

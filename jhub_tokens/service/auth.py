@@ -15,7 +15,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from jupyterhub.services.auth import HubOAuth
 
@@ -23,13 +23,30 @@ from jhub_tokens.clock import Clock
 from jhub_tokens.service.logins import SealedLogins
 from jhub_tokens.service.settings import Settings
 
-__all__ = ["GRANT_SCOPE", "READ_SCOPE", "Caller", "hub_oauth", "is_service_token"]
+__all__ = [
+    "GRANT_SCOPE",
+    "READ_SCOPE",
+    "SERVER_SCOPE",
+    "Caller",
+    "ServerOf",
+    "hub_oauth",
+    "is_service_token",
+]
 
 READ_SCOPE = "custom:jhub-tokens:read"
 GRANT_SCOPE = "custom:jhub-tokens:grant"
+#: A running server about itself; the hub adds the filter `!server=USER/NAME` to its token.
+SERVER_SCOPE = "custom:jhub-tokens:server"
 #: Whoever holds it without a filter can make anybody an admin: it is a full admin's token.
 _FULL_ADMIN_SCOPE = "admin:users"
 _METRICS_SCOPE = "read:metrics"
+
+
+class ServerOf(NamedTuple):
+    """The one server that a token speaks for."""
+
+    user: str
+    name: str  # empty: the default server
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,15 @@ class Caller:
         )
 
     @property
+    def server(self) -> ServerOf | None:
+        """The caller's own server that this token speaks for; None unless it is exactly one."""
+        if self.kind != "user" or self.via != "token":
+            return None
+        prefix = f"{SERVER_SCOPE}!server={self.name}/"
+        names = [scope[len(prefix) :] for scope in self.scopes if scope.startswith(prefix)]
+        return ServerOf(self.name, names[0]) if len(names) == 1 else None
+
+    @property
     def may_mark_seen(self) -> bool:
         """Whether the caller's own notices may be marked as seen: in person only."""
         return self.kind == "user" and self.via == "cookie"
@@ -124,8 +150,18 @@ class Caller:
         return f"{self.kind}:{self.name}"
 
 
-def hub_oauth(settings: Settings, clock: Clock) -> HubOAuth:
-    """Return the hub's own client, set up for this service from its environment."""
+def hub_oauth(settings: Settings, clock: Clock, *, cache_s: int = 60) -> HubOAuth:
+    """Return the hub's own client, set up for this service from its environment.
+
+    Parameters
+    ----------
+    settings
+        Where the hub is, and who we are.
+    clock
+        What sealed sign-ins are dated by.
+    cache_s
+        How long an answer of the hub about a token holds.
+    """
     return SealedLogins(
         secret=settings.cookie_secret,
         clock=clock,
@@ -136,7 +172,7 @@ def hub_oauth(settings: Settings, clock: Clock) -> HubOAuth:
         access_scopes={f"access:services!service={settings.service_name}"},
         # Money is checked afresh each time; for reading, a minute is short enough to lose a
         # right and long enough to spare the hub.
-        cache_max_age=60,
+        cache_max_age=cache_s,
         # The hub's own default lets `?token=` in where the operator allows it for notebooks.
         allow_token_in_url=False,
     )

@@ -25,6 +25,7 @@ __all__ = [
     "lacks_scope",
     "list_members",
     "may_grant",
+    "member_of",
     "own_member",
     "period_of",
     "readable_member",
@@ -50,6 +51,17 @@ async def own_member(service: Service, caller: Caller) -> MemberRecord:
         raise Problem(403, "forbidden", "A service has no membership of its own.")
     if not caller.may_read_own:
         raise lacks_scope(f"custom:jhub-tokens:read!user={caller.name}")
+    return await member_of(service, caller)
+
+
+async def member_of(service: Service, caller: Caller) -> MemberRecord:
+    """Return the membership of the caller, whose right to it has been checked.
+
+    Raises
+    ------
+    Problem
+        If there is none yet.
+    """
     ledger = service.books.ledger
     created = caller.created or await _created(service, caller.name)
     member = await service.workers.read(ledger.member_by_name, caller.name, created)

@@ -153,6 +153,7 @@ _EN = Words(
         "week_limit": "what may be spent in a week is spent",
         "team_cap": "your share of the team's tokens is spent",
         "left_team": "you are no longer in the team that paid",
+        "asked": "you asked for it",
     },
     will={
         "dry": "the balance is used up then",
@@ -162,6 +163,7 @@ _EN = Words(
         "week_limit": "what may be spent in a week is spent then",
         "team_cap": "your share of the team's tokens is spent then",
         "left_team": "you are no longer in the team that pays",
+        "asked": "you asked for it",
     },
     one_server="your server ({titles})",
     servers="your servers ({titles})",
@@ -252,6 +254,7 @@ _ZH = Words(
         "week_limit": "已达到每周使用上限",
         "team_cap": "您在团队额度中的份额已用完",
         "left_team": "您已不在付费团队中",
+        "asked": "您要求停止",
     },
     will={
         "dry": "届时额度将用完",
@@ -261,6 +264,7 @@ _ZH = Words(
         "week_limit": "届时将达到每周使用上限",
         "team_cap": "届时您在团队额度中的份额将用完",
         "left_team": "您已不在付费团队中",
+        "asked": "您要求停止",
     },
     one_server="您的服务器（{titles}）",
     servers="您的服务器（{titles}）",

@@ -28,6 +28,8 @@ _ACCESS: dict[Access, str] = {
     "`custom:jhub-tokens:read` or a hub admin for everybody's.",
     "read": "The scope `custom:jhub-tokens:read`, or a hub admin.",
     "grant": "The scope `custom:jhub-tokens:grant`, or a hub admin.",
+    "server": "A running server about itself: its own API token with the scope "
+    "`custom:jhub-tokens:server!server=USER/NAME`.",
     "public": "Anybody.",
 }
 _COMMON = {

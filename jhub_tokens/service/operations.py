@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 __all__ = ["Access", "Operation", "operation", "query_values"]
 
-Access = Literal["hub", "own", "read", "grant", "public"]
+Access = Literal["hub", "own", "read", "grant", "server", "public"]
 Method = Callable[..., Awaitable[BaseModel | None]]
 
 

@@ -140,6 +140,8 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
         stops=stops,
         metrics=metrics,
         hub_auth=hub_oauth(settings, clock),
+        # Each running server asks once a minute: the hub must not hear of each time.
+        server_auth=hub_oauth(settings, clock, cache_s=settings.server_token_cache_s),
         templates=templates(settings),
         outbox=outbox,
         mailer=mailer,

@@ -83,6 +83,9 @@ class Settings:
         Where seals are appended to, to be kept outside the database; None: only the log has them.
     seal_key
         What seals are signed with outside the database, from the environment only.
+    server_token_cache_s
+        How long the hub's word about a running server's token holds for its reports; what a
+        server asks for is checked afresh each time.
     """
 
     catalogue_path: Path
@@ -112,6 +115,12 @@ class Settings:
     seal_every_ms: int = 0
     seal_file: Path | None = None
     seal_key: str = field(default="", repr=False)
+    server_token_cache_s: int = 300
+
+    @property
+    def console_url(self) -> str:
+        """Where a browser finds the console: a path, or the whole address where that is known."""
+        return self.public_url or self.base_url
 
     @property
     def cookie_secret(self) -> bytes:
@@ -230,6 +239,7 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None
         seal_every_ms=_minutes(env, "JHUB_TOKENS_SEAL_MINUTES", default=60) * 60_000,
         seal_file=Path(file) if (file := env.get("JHUB_TOKENS_SEAL_FILE", "")) else None,
         seal_key=env.get("JHUB_TOKENS_SEAL_KEY", ""),
+        server_token_cache_s=_seconds(env, "JHUB_TOKENS_SERVER_TOKEN_CACHE", 300),
     )
 
 
@@ -278,6 +288,15 @@ def _cookie_key(env: Mapping[str, str]) -> str:
             f"{_SECRET_LENGTH_MIN}, the same to every replica; openssl rand -hex 32 makes one"
         )
     return key
+
+
+def _seconds(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= 3600:
+        raise SettingsError(f"{name}={text}: write whole seconds, 1 to 3600")
+    return int(text)
 
 
 def _choice(text: str, name: str, choices: tuple[str, ...]) -> str:

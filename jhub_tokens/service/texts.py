@@ -86,6 +86,7 @@ _ENDS: Mapping[str, str] = {
     "week_limit": "stopped because a week's limit was reached",
     "team_cap": "stopped because a share of the team's tokens was spent",
     "left_team": "stopped because the member was no longer in the team",
+    "asked": "stopped because its member asked for it",
     "superseded": "given up for a new start",
     "taken_over": "metered from here on",
 }
@@ -98,6 +99,7 @@ _STOPS: Mapping[str, str] = {
     "week_limit": "What may be spent in a week is spent.",
     "team_cap": "Your share of the team's tokens is spent.",
     "left_team": "You are no longer in the team that paid.",
+    "asked": "You asked for it.",
 }
 
 

@@ -55,6 +55,7 @@ __all__ = [
     "notice_items",
     "offers",
     "receipt",
+    "running",
     "standing",
     "statement",
     "stop_order",
@@ -90,7 +91,7 @@ def standing(
         burn_mtok_h=wallet.burn_mtok_h,
         runs_out_at_ms=wallet.dry_at_ms,
         runs_out_at=_instant(wallet.dry_at_ms, now_ms, zone),
-        sessions=[_running(session, catalogue, now_ms) for session in wallet.sessions],
+        sessions=[running(session, catalogue, now_ms) for session in wallet.sessions],
         teams=[_team(payer, catalogue) for payer in payers],
         notices=notice_items(notices, catalogue, now_ms),
         as_of_ms=now_ms,
@@ -266,7 +267,8 @@ def _instant(at_ms: int | None, now_ms: int, zone: str) -> str | None:
     return None if at_ms is None else texts.instant_text(at_ms, now_ms, zone)
 
 
-def _running(session: SessionRecord, catalogue: Catalogue, now_ms: int) -> RunningSession:
+def running(session: SessionRecord, catalogue: Catalogue, now_ms: int) -> RunningSession:
+    """Return a session that is metered or about to be."""
     profile = catalogue.profiles.get(session.profile)
     return RunningSession(
         session_id=session.session_id,
@@ -297,7 +299,7 @@ def _team(payer: Payer, catalogue: Catalogue) -> TeamStanding:
         runs_out_at_ms=wallet.dry_at_ms,
         runs_out_at=_instant(wallet.dry_at_ms, now_ms, zone),
         sessions=[
-            _running(session, catalogue, now_ms)
+            running(session, catalogue, now_ms)
             for session in wallet.sessions
             if session.member_id == wallet.member.member_id
         ],

@@ -47,6 +47,7 @@ from jhub_tokens.wire.plans import (
     TeamCap,
     TrialOrder,
 )
+from jhub_tokens.wire.servers import Busy, KeepOrder, ServerReport, ServerView
 from jhub_tokens.wire.settings import EmailOrder, SettingsOrder, SettingsView
 from jhub_tokens.wire.snapshots import (
     EndSeen,
@@ -125,7 +126,11 @@ __all__ = [
     "Refusal",
     "RefusalCode",
     "RunningSession",
+    "Busy",
+    "KeepOrder",
+    "ServerReport",
     "ServerSeen",
+    "ServerView",
     "SessionKnown",
     "SettingsOrder",
     "SettingsView",

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator
 from functools import cache
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.utils import maybe_future
-from traitlets import Dict, HasTraits, default
+from traitlets import Dict, HasTraits, default, validate
 from traitlets.utils.importstring import import_item
 
 from jhub_spawner.choice import (
@@ -30,6 +31,7 @@ from jhub_tokens.hub import runtime
 from jhub_tokens.hub.client import Refused, ServiceUnavailable
 from jhub_tokens.hub.identity import identity_of
 from jhub_tokens.hub.let_through import Wanted
+from jhub_tokens.hub.merging import merge_server_scopes
 from jhub_tokens.hub.runs import Run, new_key
 
 __all__ = ["TokenGate", "gated"]
@@ -40,6 +42,24 @@ _STATE_KEY = "jhub_tokens"
 def _selector_only(spawner: Any) -> str:
     """Stand for an operator's form where there is none; its presence makes pages show a form."""
     return ""
+
+
+def _scopes_like(chosen: Any) -> Any:
+    """Return a callable that gives the token of a server our scope beside what `chosen` says.
+
+    `chosen` is what an operator configured: a list, a callable, or nothing, which stands for
+    the scopes of the role ``server``.
+    """
+
+    async def scopes(spawner: Any) -> list[str]:
+        base = chosen
+        if callable(base):
+            base = await maybe_future(base(spawner))
+        if not base:
+            base = orm.Role.find(spawner.user.db, "server").scopes
+        return merge_server_scopes(list(base))
+
+    return scopes
 
 
 class _UserOptions(Dict):
@@ -66,6 +86,22 @@ class TokenGate(HasTraits):
     token_run: Run | None = None
     #: What the token service admitted; None until a start is admitted.
     token_admission: wire.Admission | None = None
+
+    # --- what the server is told, and may ask ---------------------------------------------------
+
+    @default("server_token_scopes")
+    def _token_server_scopes(self) -> Any:
+        return _scopes_like(None)
+
+    @validate("server_token_scopes")
+    def _token_merged_server_scopes(self, proposal: Any) -> Any:
+        return _scopes_like(proposal["value"])
+
+    def get_env(self) -> Any:
+        """Return the server's environment, with where it finds the token service."""
+        env = super().get_env()  # type: ignore[misc]
+        env.setdefault("JHUB_TOKENS_SERVICE_URL", runtime.current().url_from_servers)
+        return env
 
     # --- choosing -----------------------------------------------------------------------------
 

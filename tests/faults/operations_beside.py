@@ -200,6 +200,42 @@ def seal(world):
     return lambda ledger: ledger.seals.make()
 
 
+# --- running servers' own matters --------------------------------------------------------------
+
+
+def reporting(member, busy, active_ms):
+    return lambda ledger: ledger.servers.report(member.member_id, "", busy, active_ms)
+
+
+@operation("servers.report", "first")
+def first_report(world):
+    member, *_ = running(world)
+    return reporting(member, ["kernels"], world.clock.now_ms())
+
+
+@operation("servers.report", "of-something-else")
+def later_report(world):
+    member, *_ = running(world)
+    reporting(member, ["kernels"], world.clock.now_ms())(world.ledger)
+    world.clock.advance_ms(HOUR_MS)
+    return reporting(member, ["jobs", "kernels"], world.clock.now_ms())
+
+
+@operation("servers.keep_running", "two-hours")
+def keep_running(world):
+    member, *_ = running(world)
+    until_ms = world.clock.now_ms() + 2 * HOUR_MS
+    return lambda ledger: ledger.servers.keep_running(member.member_id, "", until_ms)
+
+
+@operation("servers.ask_stop", "first")
+def ask_stop(world):
+    member, *_ = running(world)
+    world.clock.advance_ms(HOUR_MS)
+    world.hub.tell()
+    return lambda ledger: ledger.servers.ask_stop(member.member_id, "")
+
+
 # --- settings and the outbox ------------------------------------------------------------------
 
 

@@ -271,6 +271,7 @@ ADDED = {
         "transactions.cost_centre", "invoices.voided_ms",
     },
     "0008": {"member_facts"},
+    "0009": {"server_reports"},
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.outbox import Outbox
 from jhub_tokens.ledger.payments import PaymentBooks
 from jhub_tokens.ledger.seals import SealBooks
+from jhub_tokens.ledger.servers import ServerBooks
 from jhub_tokens.ledger.vouchers import VoucherBooks
 from tests.faults.contents import Contents, masked
 from tests.faults.injection import Injector
@@ -30,6 +31,7 @@ PARTS = {
     "outbox.": Outbox,
     "payments.": PaymentBooks,
     "seals.": SealBooks,
+    "servers.": ServerBooks,
     "vouchers.": VoucherBooks,
 }
 #: Public methods that write nothing; each is run below and its statements looked at.
@@ -61,6 +63,7 @@ READS = {
     "ping": lambda ledger, member: ledger.ping(),
     "plan_changes": lambda ledger, member: ledger.plan_changes(member.member_id),
     "prospects": lambda ledger, member: ledger.prospects(member.member_id, []),
+    "servers.state": lambda ledger, member: ledger.servers.state(member.member_id, ""),
     "standing_stops": lambda ledger, member: ledger.standing_stops(),
     "statement": lambda ledger, member: ledger.statement(member.member_id, 0, 1 << 42),
     "statement_as_of": lambda ledger, member: ledger.statement_as_of(

@@ -369,8 +369,9 @@ class HubProcess:
             within_s=within_s,
         )
 
-    def grant(self, name: str, tokens: str) -> None:
-        body = {"tokens": tokens, "reason": "for the test", "key": f"test-{time.time_ns()}"}
+    def grant(self, name: str, tokens: str, kind: str = "topup") -> None:
+        key = f"test-{time.time_ns()}"
+        body = {"tokens": tokens, "kind": kind, "reason": "for the test", "key": key}
         path = f"members/{self.member(name)['member_id']}/grants"
         response = self.tokens("POST", path, json=body)
         assert response.status_code == 201, response.text

@@ -22,6 +22,7 @@ OURS = [
     "access:services!service=tokens",
     "custom:jhub-tokens:read!user",
     "custom:jhub-tokens:start!user",
+    "custom:jhub-tokens:server!user",
 ]
 CALL = 'configure(c, catalogue="no-such.yaml", state_dir="state")'
 OPERATOR = """

@@ -97,11 +97,14 @@ class Container:
         subprocess.run([*words, "--detach", self.image], check=True, stdout=subprocess.DEVNULL)
         eventually(lambda: not self.ssh("true").returncode, "SSH answers", within_s=60)
 
-    def ssh(self, *command, user="jovyan", key=None, options=()):
+    def ssh_command(self, *command, user="jovyan", key=None, options=()):
         words = ["ssh", "-F", "none", "-p", str(self.ssh_port), "-o", "BatchMode=yes"]
         words += ["-o", "StrictHostKeyChecking=accept-new", "-o", "IdentitiesOnly=yes"]
         words += ["-o", f"UserKnownHostsFile={self.directory}/known_hosts", *options]
-        words += ["-i", str(key or self.key), f"{user}@127.0.0.1", *command]
+        return [*words, "-i", str(key or self.key), f"{user}@127.0.0.1", *command]
+
+    def ssh(self, *command, **how):
+        words = self.ssh_command(*command, **how)
         return subprocess.run(words, capture_output=True, text=True, timeout=60)
 
     def files(self):
@@ -128,7 +131,7 @@ WRAPPER = """\
 # What the hub tells a server by its environment goes on into the container, but no host's folder.
 unset JUPYTERHUB_ROOT_DIR
 set --
-for name in $(env | sed -n 's/^\\(JUPYTERHUB_[A-Z_]*\\)=.*/\\1/p'); do
+for name in $(env | sed -n 's/^\\(JUPYTERHUB_[A-Z_]*\\|JHUB_TOKENS_[A-Z_]*\\)=.*/\\1/p'); do
     set -- "$@" --env "$name"
 done
 exec {run} "$@" {image} jupyterhub-singleuser
@@ -221,6 +224,24 @@ def test_jupyter_answers_who_the_hub_knows_and_nobody_else(hub, labels):
     assert [spec["spec"]["display_name"] for spec in known.json()["kernelspecs"].values()] == [
         labels["org.opencontainers.image.title"]
     ]
+
+
+def test_ssh_sessions_know_the_balance_and_get_the_warnings(hub, container):
+    def status():
+        told = container.ssh("jhub-tokens status")
+        return told.stdout if "Balance" in told.stdout else None
+
+    told = eventually(status, "the balance is known", within_s=30)
+    assert "of 300, burning 60 an hour" in told
+    words = container.ssh_command("echo begun; exec sleep 60", options=["-tt"])
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as session:
+        assert session.stdout.readline().strip() == "begun"
+        hub.grant("pro-1", "-272", "adjustment")  # a token is a minute; it warns at 30
+        try:
+            line = next((line for line in session.stdout if "[jhub-tokens]" in line), "")
+        finally:
+            session.kill()
+    assert "This server stops in 2" in line and "the balance is used up" in line
 
 
 def test_tensorboard_runs_behind_jupyter(hub):

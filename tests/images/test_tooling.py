@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 import pytest
 
-from images.tooling.building import BuildError, build_command
+from images.tooling.building import BuildError, build_command, place_wheel
 from images.tooling.cli import main
 from images.tooling.families import FAMILIES as FILE
 from images.tooling.families import IMAGES, load_families
@@ -78,6 +78,15 @@ def test_versions_that_are_unknown_or_retired_are_not_built():
     retired = VERSIONS[tag].model_copy(update={"lifecycle": "retired", "until": None})
     with pytest.raises(BuildError, match=r"is retired: build tf2\.9-cpu"):
         build_command(tag, FAMILIES, {**VERSIONS, tag: retired})
+
+
+def test_an_image_without_the_extension_is_refused(tmp_path):
+    with pytest.raises(BuildError, match="make labextension"):
+        place_wheel(tmp_path, tmp_path / "wheels")
+    (tmp_path / "jhub_tokens_lab-1-py3-none-any.whl").touch()
+    for _ in range(2):
+        place_wheel(tmp_path, tmp_path / "wheels")
+    assert len(list((tmp_path / "wheels").iterdir())) == 1
 
 
 @pytest.mark.parametrize("tag", VERSIONS)

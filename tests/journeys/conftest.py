@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.journeys.demo_hub import DemoHub
 
+pytest.register_assert_rewrite("tests.journeys.every_lab", "tests.journeys.lab")
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoHub]:

@@ -39,7 +39,7 @@ policy:
   minimum_run: 5m
   grace: 2m
   stop_time: 30s
-  warn_before: [30m, 10m, 5m]
+  warn_before: [30m, 10m, 5m, 1m, 20s]
   warn_used_percent: [80]
   overrun: waive
 profiles:

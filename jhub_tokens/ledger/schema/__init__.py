@@ -45,6 +45,7 @@ from jhub_tokens.ledger.schema.money import (
 from jhub_tokens.ledger.schema.outbox import deliveries, member_settings
 from jhub_tokens.ledger.schema.plans import plan_changes, team_members, teams, wallet_periods
 from jhub_tokens.ledger.schema.seals import seal_heads, seals
+from jhub_tokens.ledger.schema.servers import server_reports
 
 __all__ = [
     "admin_months",
@@ -76,6 +77,7 @@ __all__ = [
     "remarks",
     "seal_heads",
     "seals",
+    "server_reports",
     "sessions",
     "stop_orders",
     "subscriptions",

@@ -44,6 +44,7 @@ class Service:
     stops: StopBoard
     metrics: Metrics
     hub_auth: HubOAuth
+    server_auth: HubOAuth  # for servers' own tokens, of which there are many
     templates: jinja2.Environment
     outbox: OutboxWorker
     mailer: Mailer | None
@@ -154,7 +155,12 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # u
         Problem
             If the caller has been signed out meanwhile.
         """
-        caller = await self.identify(fresh=True)
+        try:
+            caller = await self.identify(fresh=True)
+        except Problem as problem:
+            if problem.status == 403:
+                self.hub_auth.cache.clear()  # a token that was revoked meanwhile
+            raise
         if caller is None or self.caller is None or caller.name != self.caller.name:
             self.hub_auth.cache.clear()
             raise Problem(403, "forbidden", "You have been signed out meanwhile. Sign in again.")

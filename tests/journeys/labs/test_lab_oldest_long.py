@@ -1,0 +1,25 @@
+"""The rest of what the oldest supported JupyterLab must do, and Notebook beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hub.conftest import hubs
+from tests.hub.harness import HubProcess
+from tests.journeys.every_lab import (
+    test_notebook_7,
+    test_panel_keep_running_stop_and_language,
+)
+from tests.journeys.lab import UNDER_NEWEST_HUB, lab_hub
+
+__all__ = ["test_notebook_7", "test_panel_keep_running_stop_and_language"]
+
+pytestmark = [pytest.mark.journey, pytest.mark.slow, UNDER_NEWEST_HUB]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    with hubs(tmp_path_factory) as make:
+        yield lab_hub(make(real_server=True), "4.3")
