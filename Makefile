@@ -9,6 +9,8 @@ PORT ?= 8000
 PYTHON ?= python3
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+# Which tests: those that CONTRIBUTING.md calls slow are left to `make test-slow`.
+SELECT ?= -m "not slow"
 
 VENV := .venv/hub-$(HUB)
 BIN := $(VENV)/bin
@@ -17,6 +19,9 @@ LAB_OLDEST := .venv/lab-4.3
 LAB_WHEEL := dist/jhub_tokens_lab-*.whl
 CONSTRAINTS := requirements/hub-$(HUB).txt
 ARTEFACTS := test-artefacts/hub-$(HUB)
+# Three at a time on two cores: whole hubs mostly wait. They come first, see tests/conftest.py.
+PYTEST_ALL := JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests -n 3 --dist loadfile \
+	--no-loadscope-reorder
 LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --no-annotate --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command 'make lock'
 
@@ -25,9 +30,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test test-fast test-hub test-journeys lint typecheck format \
-	test-faults test-lab test-labs labextension setup-labs bench bench-ledger lock wheel clean \
-	images-lock images-check images-test
+.PHONY: help setup setup-dev demo test test-fast test-hub test-lab test-journeys test-slow lint \
+	typecheck format test-faults labextension setup-labs setup-journeys bench bench-ledger lock wheel \
+	clean images-lock images-check images-test
 
 help: ## Show this help
 	@echo "make …"
@@ -42,28 +47,32 @@ setup-dev: $(VENV)/.dev-ready ## Make the virtual environment that the tests nee
 demo: $(VENV)/.demo-ready $(VENV)/.demo-lab ## Run the demo hub (PORT=8000) and print its address
 	@$(BIN)/jhub-tokens demo --port $(PORT) --state .demo/hub-$(HUB) $(DEMO_ARGS)
 
-test: lint typecheck test-fast test-lab test-hub test-journeys ## Run all checks and all tests
+test: lint typecheck test-lab setup-journeys ## Run all checks and all tests but the slow ones
+	$(PYTEST_ALL) $(SELECT) $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
-	$(BIN)/pytest tests -n 2 --dist loadfile --ignore=tests/hub --ignore=tests/journeys $(PYTEST_ARGS)
+	$(BIN)/pytest tests -n 2 --dist loadfile --ignore=tests/hub --ignore=tests/journeys $(SELECT) \
+		$(PYTEST_ARGS)
 
 test-hub: $(VENV)/.dev-ready ## Run the tests against a whole JupyterHub
-	$(BIN)/pytest tests/hub -n 3 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest tests/hub -n 3 --dist loadfile $(SELECT) $(PYTEST_ARGS)
 
 # The server's part is tested by test-fast as well, on this environment's Python.
 test-lab: labextension/node_modules/.ready setup-labs ## Test the JupyterLab extension: its page (Jest), its server's part on the oldest Python
 	cd labextension && $(CURDIR)/$(BIN)/npm run --silent check && $(CURDIR)/$(BIN)/npm test --silent
 	$(LAB_OLDEST)/bin/python -m pytest -c labextension/pytest.ini --rootdir . tests/lab $(PYTEST_ARGS)
 
-test-journeys: $(VENV)/.dev-ready $(VENV)/.chromium-ready $(VENV)/.oidc-ready setup-labs ## Drive the demo in a real browser and by its API
+test-journeys: setup-journeys ## Drive the demo in a real browser and by its API
 	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys -n 2 --dist loadfile \
-		--ignore=tests/journeys/labs $(PYTEST_ARGS)
+		$(SELECT) $(PYTEST_ARGS)
 
-test-labs: $(VENV)/.dev-ready $(VENV)/.chromium-ready setup-labs ## Drive every JupyterLab and Notebook through what takes longer
-	JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests/journeys/labs -n 2 --dist loadfile $(PYTEST_ARGS)
+test-slow: setup-journeys ## Run the slow tests
+	$(PYTEST_ALL) -m slow $(PYTEST_ARGS)
 
 labextension: $(VENV)/.dev-ready ## Build the JupyterLab extension's wheel into dist/
 	@.ci/labextension $(BIN)
+
+setup-journeys: $(VENV)/.chromium-ready $(VENV)/.oidc-ready setup-labs
 
 # The newest Lab is in the environment itself; the oldest that is supported gets one of its own.
 setup-labs: labextension ## Put the extension into the newest and the oldest JupyterLab
@@ -83,7 +92,7 @@ format: $(VENV)/.dev-ready ## Format the code
 
 test-faults: $(VENV)/.dev-ready ## Kill, freeze, cut, lie and jump for hours: the long form
 	$(BIN)/pytest tests/faults tests/ledger/test_machine.py -n 2 --dist loadfile --thorough \
-		$(PYTEST_ARGS)
+		-o faulthandler_timeout=3600 $(PYTEST_ARGS)
 
 bench-ledger: $(VENV)/.dev-ready ## Compare the books with raw statements, a peer, and their size
 	$(BIN)/python -m benchmarks.ledger
@@ -104,12 +113,12 @@ lock: $(VENV)/.dev-ready ## Resolve requirements/*.txt anew
 images-lock: $(VENV)/.dev-ready ## Resolve the locks of the images anew
 	$(BIN)/python -m images lock
 
-images-check: $(VENV)/.dev-ready ## Check the images' locks, sizes, versions and Dockerfile
+images-check: $(VENV)/.dev-ready ## Check the images' locks, sizes, versions, changes and Dockerfile
 	$(BIN)/python -m images check
 	$(BIN)/hadolint --config images/.hadolint.yaml images/Dockerfile
 
 images-test: labextension ## Build an image on a stand-in base and run it
-	$(BIN)/pytest tests/images --images $(PYTEST_ARGS)
+	@image=$$(.ci/images $(BIN)/python) && $(BIN)/pytest tests/images --image "$$image" $(PYTEST_ARGS)
 
 clean: ## Remove everything that was made here
 	rm -rf .venv .cache .demo dist test-artefacts .mypy_cache .ruff_cache .pytest_cache .hypothesis

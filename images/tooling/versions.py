@@ -1,12 +1,14 @@
 """The rule by which image versions are promoted and retired, over the catalogue's own model.
 
 ``images/catalogue.yaml`` is the one source: its ``images`` mapping is what a service catalogue
-holds. `problems` compares a service catalogue with it and judges the lifecycles.
+holds. `problems` judges what it says today, `change_problems` what changed since the release
+before, and `differences` compares a service catalogue with it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -17,30 +19,63 @@ from images.tooling.families import IMAGES, Families
 from jhub_tokens.catalogue import Catalogue, ImageVersion
 from jhub_tokens.catalogue.schema import ImageEntry
 
-__all__ = ["NOTICE", "change_problems", "differences", "load_versions", "problems"]
+__all__ = [
+    "CATALOGUE",
+    "NOTICE",
+    "Versions",
+    "change_problems",
+    "differences",
+    "image_of",
+    "load_versions",
+    "parse_versions",
+    "problems",
+]
 
+CATALOGUE = IMAGES / "catalogue.yaml"
 #: Between the announcement that an image retires and its last day.
 NOTICE = timedelta(days=90)
 _TAG = re.compile(r"(?P<image>.+-runtime)-v\d+\.\d+\.\d+")
+_ENTRIES = TypeAdapter(dict[str, ImageEntry])
+
+Versions = Mapping[str, ImageVersion]
 
 
-def load_versions(path: Path = IMAGES / "catalogue.yaml") -> dict[str, ImageVersion]:
+def parse_versions(text: str) -> dict[str, ImageVersion]:
+    """Return the image versions by tag.
+
+    Raises
+    ------
+    ValueError
+        If the text is not a mapping with ``images``, or an entry is wrong.
+    """
+    data = YAML(typ="safe", pure=True).load(text)
+    if not isinstance(data, dict) or "images" not in data:
+        raise ValueError("images/catalogue.yaml: write versions under images:")
+    return {
+        tag: entry.to_image(tag) for tag, entry in _ENTRIES.validate_python(data["images"]).items()
+    }
+
+
+def load_versions(path: Path = CATALOGUE) -> dict[str, ImageVersion]:
     """Read the image versions by tag."""
-    data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    entries = TypeAdapter(dict[str, ImageEntry]).validate_python(data["images"])
-    return {tag: entry.to_image(tag) for tag, entry in entries.items()}
+    return parse_versions(path.read_text(encoding="utf-8"))
 
 
-def problems(versions: dict[str, ImageVersion], families: Families, today: date) -> list[str]:
+def image_of(tag: str) -> str | None:
+    """Return the image whose version a tag is, or None if it is no tag of ours."""
+    match = _TAG.fullmatch(tag)
+    return match["image"] if match else None
+
+
+def problems(versions: Versions, families: Families, today: date) -> list[str]:
     """Return what breaks the rule, each with its remedy."""
     found = []
     for tag, version in versions.items():
-        match = _TAG.fullmatch(tag)
-        if match is None or (match["image"] not in families.images and version.is_retired(today)):
-            if match is None:
-                found.append(f"{tag}: write IMAGE-runtime-vX.Y.Z")
-        elif match["image"] not in families.images:
-            found.append(f"{tag}: families.yaml has no image {match['image']}: add or retire it")
+        image = image_of(tag)
+        if image is None:
+            found.append(f"{tag}: write IMAGE-runtime-vX.Y.Z")
+        elif image not in families.images and not version.is_retired(today):
+            found.append(f"{tag}: families.yaml has no image {image}: add or retire it")
         if version.lifecycle in ("retiring", "retired"):
             successor = versions.get(version.successor or "")
             if successor is None:
@@ -53,8 +88,7 @@ def problems(versions: dict[str, ImageVersion], families: Families, today: date)
                 )
         if (version.lifecycle == "retiring") != (version.until is not None):
             found.append(f"{tag}: until: belongs to retiring images, and each of them has one")
-    kinds = {"gpu", "cpu"}
-    for kind in sorted(kinds):
+    for kind in ("cpu", "gpu"):
         best = [
             v.tag
             for v in versions.values()
@@ -65,32 +99,52 @@ def problems(versions: dict[str, ImageVersion], families: Families, today: date)
     return found
 
 
-def change_problems(
-    before: dict[str, ImageVersion], after: dict[str, ImageVersion], today: date
-) -> list[str]:
-    """Return what a change does to members who pinned a version, against the rule.
+def change_problems(base: Versions, steps: Iterable[tuple[date, Versions]]) -> list[str]:
+    """Return what changes do to members who pinned a version, against the rule.
 
     A tag is never removed, only retired; a version retires with at least `NOTICE`, and a date that
-    was announced is not brought forward.
+    was announced is not brought forward. Each change is judged by its own day, since that is when
+    members were told. A breach that a later change mends is none.
+
+    Parameters
+    ----------
+    base
+        The versions that were released.
+    steps
+        Each change since, oldest first: its day and what the versions were after it.
     """
-    found = []
-    for tag, old in before.items():
-        new = after.get(tag)
-        if new is None:
-            found.append(f"{tag}: a tag is never removed: write lifecycle: retired")
-        elif old.is_retired(today):
-            if not new.is_retired(today):
-                found.append(f"{tag}: a retired version does not come back: release a new one")
-        elif new.is_retired(today):
-            found.append(f"{tag}: retire it first with lifecycle: retiring and a date")
-        elif new.until is not None:
-            earliest = old.until or today + NOTICE
-            if new.until < earliest:
-                found.append(f"{tag}: until: is {earliest} at the earliest")
-    return found
+    walked = list(steps)
+    if not walked:
+        return []
+    before, final = base, walked[-1][1]
+    found: dict[str, None] = {}
+    for day, versions in walked:
+        for tag, old in before.items():
+            if final.get(tag) != base.get(tag) and _breach(old, versions.get(tag), day):
+                said = _breach(old, final.get(tag), day)
+                if said:
+                    found[f"{tag}: {said}"] = None
+        before = versions
+    return list(found)
 
 
-def differences(versions: dict[str, ImageVersion], catalogue: Catalogue) -> list[str]:
+def _breach(old: ImageVersion, new: ImageVersion | None, day: date) -> str | None:
+    if new is None:
+        return "a tag is never removed: write lifecycle: retired"
+    if old.is_retired(day):
+        if new.is_retired(day):
+            return None
+        return "a retired version does not come back: release a new one"
+    if new.is_retired(day):
+        return "retire it first with lifecycle: retiring and a date"
+    if new.until is not None:
+        earliest = old.until or day + NOTICE
+        if new.until < earliest:
+            return f"until: is {earliest} at the earliest"
+    return None
+
+
+def differences(versions: Versions, catalogue: Catalogue) -> list[str]:
     """Return where a service catalogue tells another story than the source."""
     found = []
     for tag, image in catalogue.images.items():

@@ -339,7 +339,7 @@ _SNIPPETS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     text=st.sampled_from(_TEXTS),
     edits=st.lists(
@@ -362,7 +362,7 @@ _SCALARS = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_any_value_at_any_place_is_read_or_explained(data: st.DataObject):
     tree = YAML(typ="safe").load(VALID)

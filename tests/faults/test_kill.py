@@ -239,6 +239,7 @@ def test_naive_books_are_exact_when_left_alone(tmp_path):
     assert grains_wrong(url, lanes) == (0, 0)
 
 
+@pytest.mark.slow_on_postgresql
 def test_naive_books_lose_or_double_by_the_same_kills(database_url, kills, figure):
     lanes, counts = run_naive(database_url, kills=kills, seed=20261124)
     lost, doubled = grains_wrong(database_url, lanes)

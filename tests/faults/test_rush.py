@@ -7,6 +7,7 @@ first, so a stop waits for passes with stops alone; late stops cost what the for
 import time
 from dataclasses import dataclass
 
+import pytest
 from sqlalchemy import select
 
 from jhub_tokens.ledger import schema
@@ -83,6 +84,7 @@ def p99(values):
     return sorted(values)[(len(values) * 99 - 1) // 100]
 
 
+@pytest.mark.slow_on_postgresql
 def test_stops_come_first_when_everybody_renews(world, new_world, thorough, figure):
     renewals, dry = (THOROUGH if thorough else SHORT)[new_world.database]
     idle, _ = world.join("idle")

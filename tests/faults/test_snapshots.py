@@ -121,7 +121,11 @@ class Stream:
             self.hub.hear(report)
 
     def settled(self, message):
-        """Return by run up to when its member's wallet is settled."""
+        """Return by run up to when its member's wallet is settled.
+
+        Of whom the books have not heard before, the wallet begins when they do.
+        """
+        now_ms = self.world.clock.now_ms()
         members, wallets = schema.members.c, schema.wallets.c
         query = select(members.hub_user_id, members.hub_created, wallets.settled_to_ms).join_from(
             schema.wallets, schema.members
@@ -131,7 +135,7 @@ class Stream:
             found = connection.execute(query.where(members.hub_user_id.in_(ids))).all()
         settled = {(row[0], row[1]): row[2] for row in found}
         return {
-            run.started: settled.get((run.identity.hub_user_id, run.identity.created), 0)
+            run.started: settled.get((run.identity.hub_user_id, run.identity.created), now_ms)
             for run, *_ in message.shown
         }
 
@@ -189,6 +193,7 @@ def common(some, others):
     return sum(max(0, min(b, d) - max(a, c)) for a, b in some for c, d in others)
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_was_proven_is_charged_once(part, world, store, new_world, thorough, figure):
     world.catalogue = roomy()
     count = STREAMS_THOROUGH if thorough else STREAMS[new_world.database]

@@ -143,6 +143,7 @@ def bench(world, prepare, monkeypatch, *, in_steps=False):
             made.contents.close()
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("method", METHODS)
 def test_each_failure_leaves_all_or_nothing(method, new_world, monkeypatch, thorough, figure):
     points = half_done = 0

@@ -7,6 +7,7 @@ same facts with snapshots, passes of the warden and reads in between at random, 
 import random
 from collections import defaultdict
 
+import pytest
 from sqlalchemy import select
 
 from jhub_tokens import burndown
@@ -185,6 +186,7 @@ def in_closed_form(facts):
     }
 
 
+@pytest.mark.slow_on_postgresql
 def test_any_looking_at_the_books_equals_the_closed_form(new_world, thorough, figure):
     lives = {True: 150, False: 8}[thorough] // (1 if new_world.is_sqlite else 2)
     wrong = overran = 0

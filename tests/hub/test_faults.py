@@ -114,6 +114,7 @@ def test_without_the_service_the_hub_goes_on_and_settles_afterwards(make_hub: Ma
     hub.stop_server("newcomer")
 
 
+@pytest.mark.slow
 def test_adopted_on_a_living_hub_and_removed_again(make_hub: MakeHub) -> None:
     hub = make_hub(enforce=False)
     configured = hub.directory.joinpath("jupyterhub_config.py").read_text()
@@ -154,6 +155,7 @@ def test_adopted_on_a_living_hub_and_removed_again(make_hub: MakeHub) -> None:
     hub.stop_server("living")
 
 
+@pytest.mark.slow
 def test_the_last_known_stop_time_holds_while_the_service_is_away(make_hub: MakeHub) -> None:
     hub = make_hub().start()
     hub.add_user("brief-2")
@@ -169,6 +171,7 @@ def test_the_last_known_stop_time_holds_while_the_service_is_away(make_hub: Make
     hub.wait_no_session("brief-2", within_s=40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "database", ["mysql://nobody@127.0.0.1/none", "sqlite:///{directory}/newer.sqlite"]
 )

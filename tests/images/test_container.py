@@ -11,10 +11,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
 
+from images.tooling.bills import bill
+from images.tooling.contents import read_contents
+from images.tooling.families import load_families
+from images.tooling.locks import image_pins
+from images.tooling.versions import image_of
 from tests.hub.harness import HubProcess, eventually, free_ports
 
-ROOT = Path(__file__).parents[2]
 UID = 23456
 
 pytestmark = pytest.mark.image
@@ -22,13 +28,26 @@ pytestmark = pytest.mark.image
 
 @pytest.fixture(scope="session")
 def image(request):
-    if not request.config.getoption("--images"):
-        pytest.skip("builds an image: make images-test")
-    built = subprocess.run([str(ROOT / ".ci" / "images")], stdout=subprocess.PIPE, text=True)
-    if built.returncode == 3 and not os.environ.get("CI"):
-        pytest.skip("this machine has no tools to build images")
-    assert built.returncode == 0, "the image could not be built"
-    return built.stdout.split()[-1]
+    name = request.config.getoption("--image")
+    if not name:
+        pytest.skip("no image was built: make images-test")
+    return name
+
+
+@pytest.fixture(scope="session")
+def labels(image):
+    command = ["podman", "image", "inspect", "--format", "{{json .Labels}}", image]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+@pytest.fixture(scope="session")
+def contents(image):
+    return read_contents(image)
+
+
+def pins(environment, python):
+    series = ".".join(python.split(".")[:2])
+    return {pin.name: pin.version for pin in image_pins(environment, series)}
 
 
 class Container:
@@ -88,6 +107,9 @@ class Container:
         words = self.ssh_command(*command, **how)
         return subprocess.run(words, capture_output=True, text=True, timeout=60)
 
+    def files(self):
+        return {path.name for path in self.workspace.iterdir()}
+
     def logs(self):
         told = subprocess.run(["podman", "logs", self.name], capture_output=True, text=True)
         return told.stdout + told.stderr
@@ -143,7 +165,7 @@ def container(hub):
     return hub.container
 
 
-def test_the_smoke_check_runs_tensorflow(image, tmp_path):
+def test_the_smoke_check_runs_tensorflow(image, labels, contents, tmp_path):
     made = Container(image, tmp_path)
     try:
         ran = subprocess.run(
@@ -152,7 +174,9 @@ def test_the_smoke_check_runs_tensorflow(image, tmp_path):
         assert ran.returncode == 0, ran.stdout + ran.stderr
         told = json.loads(ran.stdout.splitlines()[-1])
         assert told["ok"] is True
-        assert told["checks"]["tensorflow"]["version"] == "2.9.3"
+        assert told["image"] == labels["org.opencontainers.image.version"]
+        locked = pins(labels["jhub-tokens.environment"], contents.framework_python)
+        assert told["checks"]["tensorflow"]["version"] == locked["tensorflow-cpu"]
         assert told["checks"]["tensorflow"]["add"] == [5.0, 7.0, 9.0]
     finally:
         made.remove()
@@ -192,13 +216,13 @@ def test_a_changed_secret_holds_from_the_next_login(container):
         keys.write_text(before)
 
 
-def test_jupyter_answers_who_the_hub_knows_and_nobody_else(hub):
+def test_jupyter_answers_who_the_hub_knows_and_nobody_else(hub, labels):
     path = f"{hub.url}/user/pro-1/api/kernelspecs"
     assert httpx.get(path).status_code == 403
     known = hub.client.get(path)
     assert known.status_code == 200, known.text
     assert [spec["spec"]["display_name"] for spec in known.json()["kernelspecs"].values()] == [
-        "TensorFlow 2.9"
+        labels["org.opencontainers.image.title"]
     ]
 
 
@@ -233,18 +257,110 @@ def test_the_root_is_read_only_and_the_image_lacks_what_builders_need(container)
     assert container.ssh("command -v gcc uv").stdout == ""
 
 
-def test_a_stop_lets_a_training_save_and_the_host_key_stays(image, tmp_path):
+def test_the_bill_tells_what_is_installed(image, labels, contents, tmp_path):
+    tag = labels["org.opencontainers.image.version"]
+    told = json.loads(bill(tag, str(image_of(tag)), load_families(), contents))["components"]
+    listed = {"framework": {}, "server": {}}
+    for part in told:
+        for each in part.get("properties", ()):
+            if each["name"] == "jhub-tokens:environment":
+                listed[each["value"]][part["name"]] = part["version"]
     made = Container(image, tmp_path)
+    found = (
+        "import importlib.metadata as m, json, re; print(json.dumps({"
+        "re.sub('[-_.]+', '-', d.metadata['Name']).lower(): d.version "
+        "for d in m.distributions() if d._path.match('/opt/*/lib/*/site-packages/*')}))"
+    )
+    try:
+        for environment in listed:
+            python = f"/opt/{environment}/bin/python"
+            words = [*made.arguments(), "--rm", image, python, "-c", found]
+            ran = subprocess.run(words, capture_output=True, text=True)
+            assert json.loads(ran.stdout) == listed[environment], ran.stderr
+        query = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}\n"]
+        ran = subprocess.run([*made.arguments(), image, *query], capture_output=True, text=True)
+        debs = [part for part in told if part.get("purl", "").startswith("pkg:deb/")]
+        debian = {(part["name"], part["version"]) for part in debs}
+        assert debian == {tuple(line.split()) for line in ran.stdout.splitlines()}
+        assert "openssh-server" in dict(debian)
+    finally:
+        made.remove()
+
+
+SAVER = """\
+trap 'sleep 1; echo saved > /workspace/saved-by-'$1'; exit 0' TERM
+: > /workspace/begun-by-$1
+while :; do sleep 0.1; done
+"""
+
+
+def test_a_stop_lets_trainings_save_and_the_host_key_stays(image, tmp_path):
+    made = Container(image, tmp_path)
+    ways = {
+        "nohup": "nohup bash /workspace/train.sh nohup >/dev/null 2>&1 &",
+        "tmux": "tmux new-session -d 'bash /workspace/train.sh tmux'",
+        "prompt": "tmux new-session -d; tmux send-keys 'bash /workspace/train.sh prompt' Enter",
+        "screen": "SCREENDIR=/tmp/screen screen -d -m bash /workspace/train.sh screen",
+    }
     try:
         made.start()
-        saver = "trap 'echo saved > /workspace/saved; exit 0' TERM; while :; do sleep 0.1; done"
-        made.workspace.joinpath("train.sh").write_text(saver)
-        told = made.ssh("nohup bash /workspace/train.sh >/dev/null 2>&1 & echo begun")
-        assert told.stdout == "begun\n"
+        made.workspace.joinpath("train.sh").write_text(SAVER)
+        for command in ways.values():
+            told = made.ssh(command)
+            assert told.returncode == 0, told.stderr
+        begun = {f"begun-by-{way}" for way in ways}
+        eventually(lambda: begun <= made.files(), "all trainings have begun", within_s=20)
         assert made.stop() != 137, made.logs()
-        assert made.workspace.joinpath("saved").read_text() == "saved\n"
+        assert {f"saved-by-{way}" for way in ways} <= made.files()
         subprocess.run(["podman", "start", made.name], check=True, stdout=subprocess.DEVNULL)
         # known_hosts is the same: another host key would be refused for ever.
         eventually(lambda: made.ssh("echo again").stdout == "again\n", "the same host", within_s=30)
     finally:
         made.remove()
+
+
+async def execute(hub, code):
+    """Run code in a new kernel of the member's server, and leave it to run."""
+    kernel = hub.client.post("/user/pro-1/api/kernels", json={"name": "python3"}).json()["id"]
+    address = f"{hub.url}/user/pro-1/api/kernels/{kernel}/channels".replace("http:", "ws:")
+    request = HTTPRequest(address, headers=dict(hub.client.headers))
+    connection = await websocket_connect(request)
+    header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "version": "5.3"}
+    header |= {"username": "pro-1", "session": uuid.uuid4().hex}
+    content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}}
+    content |= {"allow_stdin": False, "stop_on_error": True}
+    message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
+    await connection.write_message(json.dumps(message | {"channel": "shell", "buffers": []}))
+    # Once the kernel says that it is busy with it, it does not need us any more.
+    while json.loads(str(await connection.read_message()))["msg_type"] != "execute_input":
+        pass
+    connection.close()
+
+
+AT_EXIT = """\
+import atexit, pathlib
+atexit.register(pathlib.Path("saved-at-exit").touch)
+pathlib.Path("ready-at-exit").touch()
+"""
+# As a training loop that writes a checkpoint when it is interrupted; that takes longer than Jupyter
+# gives a kernel by default.
+TRAINING = """\
+import pathlib, time
+pathlib.Path("ready-training").touch()
+try:
+    while True:
+        time.sleep(0.1)
+finally:
+    time.sleep(6)
+    pathlib.Path("saved-training").touch()
+"""
+
+
+async def test_a_stop_lets_kernels_save(hub, container):
+    """The last test of this hub: its member's server is stopped, as Kubernetes would."""
+    for code in (AT_EXIT, TRAINING):
+        await execute(hub, code)
+    ready = {"ready-at-exit", "ready-training"}
+    eventually(lambda: ready <= container.files(), "both kernels run", within_s=60)
+    assert container.stop() != 137, container.logs()
+    assert {"saved-at-exit", "saved-training"} <= container.files(), container.logs()

@@ -145,3 +145,40 @@ def test_a_stop_is_passed_on_and_pressed_within_the_grace_period(settings, tmp_p
         time.sleep(0.05)
     process.terminate()
     assert process.wait(20) == code
+
+
+def test_a_stop_reaches_trainings_and_not_what_keeps_their_terminals_open():
+    found = [
+        (1, 0, "tini", False),
+        (os.getpid(), 1, "python", False),
+        (20, os.getpid(), "jupyterhub-singl", False),
+        (21, 20, "python", False),  # a kernel
+        (22, 21, "python", False),  # and its data loader
+        (23, 20, "bash", True),  # a terminal of Jupyter's, at its prompt
+        (24, 23, "python", False),  # a training in it
+        (30, os.getpid(), "sshd", False),
+        (31, 30, "sshd-session", False),
+        (32, 1, "tmux: server", False),
+        (33, 32, "bash", True),
+        (34, 33, "python", False),
+        (35, 1, "SCREEN", False),
+        (36, 35, "python", False),
+        (37, 1, "python", False),  # nohup
+    ]
+    assert entrypoint.at_work(found, jupyter=20) == {24, 34, 36, 37}
+    ended = [process for process in found if process[0] != 20]
+    assert entrypoint.at_work(ended) == {21, 22, 24, 34, 36, 37}
+
+
+def test_what_runs_is_read_from_proc():
+    ignoring = subprocess.Popen(
+        [sys.executable, "-c", "import signal, sys; signal.signal(15, signal.SIG_IGN); print(1); "
+         "sys.stdout.flush(); sys.stdin.read()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with ignoring:
+        assert ignoring.stdout.readline() == b"1\n"
+        found = {pid: rest for pid, *rest in entrypoint.processes()}
+        assert found[ignoring.pid][0] == os.getpid()
+        assert found[ignoring.pid][2] is True
+        assert found[os.getpid()][2] is False

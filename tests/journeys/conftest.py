@@ -30,13 +30,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoHub]:
     hub.assert_no_tracebacks()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
+    # Not for the session: its event loop runs on, and asynchronous tests could not have theirs.
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     """The system's Chromium, else Playwright's own; a journey is never skipped for want of one."""
     names = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")

@@ -65,6 +65,7 @@ def lived_in(make_world):
 NUMBER_3 = "transaction_id IN (SELECT transaction_id FROM transactions WHERE number = 3)"
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("statement", "where", "message"),
     [

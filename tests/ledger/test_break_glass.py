@@ -4,12 +4,14 @@ import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.exc import DBAPIError
 
+from jhub_tokens.catalogue import parse_catalogue
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.store import Store, open_engine
 from jhub_tokens.units import GRAINS_PER_TOKEN
 from jhub_tokens.wire import ActTold, BreakGlassReport, StartTold
 
 from .conftest import HOUR_MS
+from .test_teams import TEAMS, join
 
 MINUTE_MS = 60_000
 CPU_MTOK_H = 1_000
@@ -238,13 +240,24 @@ def test_the_act_is_recorded_once_and_for_good(world, outage):
     store.close()
 
 
-def test_a_team_pays_if_it_was_chosen_and_may_be(make_world):
+@pytest.mark.parametrize(
+    ("groups", "payer", "team_pays"),
+    [("phys", "physics", True), ("phys", None, False), ("math", "physics", False),
+     ("phys", "no-such-team", False)],
+    ids=["chosen", "not chosen", "not a member of it", "no such team"],
+)  # fmt: skip
+def test_a_team_pays_if_it_was_chosen_and_may_be(make_world, groups, payer, team_pays):
     world = make_world()
-    member, identity = world.join()
+    world.catalogue = parse_catalogue(TEAMS, "teams.yaml")
+    olga, _ = join(world, "olga", "phys")
+    member, identity = join(world, "lara", groups)
     outage = Outage(world)
-    run(outage, identity, 30, payer="no-such-team")
+    run(outage, identity, 30, payer=payer)
     outage.tell()
-    assert spent(world, member) == CPU_MTOK_H * 30 * MINUTE_MS  # nobody else does
+    (team,) = world.ledger.payers(olga.member_id)
+    cost = CPU_MTOK_H * 30 * MINUTE_MS
+    assert 100 * GRAINS_PER_TOKEN - team.wallet.balance_grains == (cost if team_pays else 0)
+    assert 5 * GRAINS_PER_TOKEN - world.balance(member) == (0 if team_pays else cost)
 
 
 def test_a_member_frozen_meanwhile_is_stopped(world, outage):

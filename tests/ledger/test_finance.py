@@ -491,9 +491,8 @@ ACTS = st.lists(
 )
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@pytest.mark.slow_on_postgresql
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=ACTS)
 def test_reports_equal_the_sum_of_the_entries(acts, request, database_url, tmp_path_factory):
     world = World(_fresh(request, database_url, tmp_path_factory))

@@ -295,12 +295,14 @@ def _months(start_ms, count=400):
 
 
 #: Examples on SQLite, half as many on PostgreSQL; steps of each.
-STEPS = {"default": (42, 40), "nightly": (400, 60)}
+STEPS = {"short": (12, 40), "long": (42, 40), "thorough": (400, 60)}
 
 
+@pytest.mark.parametrize("length", ["short", pytest.param("long", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_the_books_equal_the_model(database, request, tmp_path, figure):
-    examples, steps = STEPS[request.config.getoption("--thorough") and "nightly" or "default"]
+def test_the_books_equal_the_model(database, length, request, tmp_path, figure):
+    thorough = request.config.getoption("--thorough") and length == "long"
+    examples, steps = STEPS["thorough" if thorough else length]
     if database == "sqlite":
         template = request.getfixturevalue("sqlite_template")
 
@@ -325,7 +327,6 @@ def test_the_books_equal_the_model(database, request, tmp_path, figure):
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             # Shrinking replays hundreds of worlds, which takes minutes: ask for it when needed.
             phases=[Phase.explicit, Phase.reuse, Phase.generate],

@@ -280,7 +280,6 @@ def test_any_order_and_any_repetition_leads_to_the_same_books(fresh_world):
     @given(st.permutations(list(everything)), st.lists(st.sampled_from(list(everything))))
     @settings(
         max_examples=40,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -201,7 +201,6 @@ def test_any_run_of_refunds_keeps_the_books(database, sqlite_template, tmp_path)
     @given(steps)
     @settings(
         max_examples=25,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -172,6 +172,7 @@ def expected(world, message):
     return "wallet " + message.format(lara=world.lara, rolf=world.rolf)
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("name", TAMPERING)
 def test_what_was_hashed_anew_is_found_by_the_seal(sealed, name):
     tampering, message = TAMPERING[name]
@@ -179,6 +180,7 @@ def test_what_was_hashed_anew_is_found_by_the_seal(sealed, name):
     assert any(finding.startswith(expected(sealed, message)) for finding in findings), findings
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("name", TAMPERING)
 def test_control_without_seals_it_is_not_found(sealed, name):
     if name.startswith("edit"):
@@ -194,6 +196,7 @@ def test_control_without_seals_it_is_not_found(sealed, name):
     assert found(sealed, TAMPERING[name][0], hide, drop_seals) == []
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("name", TAMPERING)
 @pytest.mark.parametrize("hide", [drop_seals, reseal])
 def test_what_was_kept_outside_finds_it_though_the_seals_were_forged_too(sealed, name, hide):
@@ -216,6 +219,7 @@ def test_what_is_after_the_last_seal_is_not_covered(sealed):
     assert found(sealed, cut(5)) == []
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("statement", "message"),
     [

@@ -99,7 +99,10 @@ OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for 
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize(
+    "mode",
+    [pytest.param(GenerationMode.POSITIVE, marks=pytest.mark.slow), GenerationMode.NEGATIVE],
+)
 def test_the_service_does_what_the_description_says(
     path: str, method: str, mode: GenerationMode, live: Live
 ) -> None:
@@ -113,7 +116,6 @@ def test_the_service_does_what_the_description_says(
     @given(case=schema[path][method.upper()].as_strategy(generation_mode=mode))
     @hypothesis_settings(
         max_examples=15,
-        deadline=None,
         database=None,
         phases=[Phase.generate],  # shrinking over HTTP would take minutes
         suppress_health_check=list(HealthCheck),

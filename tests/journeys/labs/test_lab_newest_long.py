@@ -27,7 +27,7 @@ from tests.journeys.lab import (
 
 __all__ = ["test_notebook_7"]
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.journeys.lab import UNDER_NEWEST_HUB, lab_hub
 
 __all__ = ["test_notebook_7", "test_panel_keep_running_stop_and_language"]
 
-pytestmark = [pytest.mark.journey, UNDER_NEWEST_HUB]
+pytestmark = [pytest.mark.journey, pytest.mark.slow, UNDER_NEWEST_HUB]
 
 
 @pytest.fixture(scope="module")
