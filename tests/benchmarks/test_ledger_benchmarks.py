@@ -18,6 +18,8 @@ from benchmarks.ledger.worlds import catalogue, make_model
 from jhub_tokens.clock import ManualClock
 from jhub_tokens.ledger import open_ledger
 
+pytestmark = pytest.mark.slow
+
 ID = "0123456789abcdef0123456789abcdef"
 
 

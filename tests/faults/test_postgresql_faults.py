@@ -20,7 +20,7 @@ from tests.faults.processes import eventually
 from tests.ledger.conftest import Hub, World
 
 MINUTE_MS = 60_000
-pytestmark = pytest.mark.postgresql
+pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

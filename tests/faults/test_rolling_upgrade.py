@@ -162,6 +162,7 @@ def run_on(old, ledger):
     return len(running)
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_upgrade_keeps_everything_and_what_runs_goes_on(old, figure):
     ledger = old.open_new()
     assert ledger.audit() == ()
@@ -182,6 +183,7 @@ def test_an_upgrade_keeps_everything_and_what_runs_goes_on(old, figure):
     )
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_previous_release_goes_on_beside_the_new_one(old, figure):
     ledger = old.open_new()
     # A wallet that the older release leaves alone meanwhile.
@@ -302,6 +304,7 @@ def step(request, old):
     return request.param
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_revision_only_adds_and_the_release_goes_on(old, step):
     before = old.columns()
     old.migrate(step)

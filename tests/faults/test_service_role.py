@@ -6,7 +6,7 @@ from tests.faults import operations_beside  # noqa: F401  (adds its operations t
 from tests.faults.operations import OPERATIONS
 from tests.ledger.conftest import World
 
-pytestmark = pytest.mark.postgresql
+pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)

@@ -13,7 +13,7 @@ from tests.hub.away import Service
 from tests.hub.conftest import MakeHub
 from tests.hub.harness import HubProcess, eventually
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.slow]
 
 
 def glass(hub: HubProcess, *arguments: str) -> str:
@@ -109,7 +109,6 @@ def test_let_through_over_a_restart_and_metered_from_ready(make_hub: MakeHub) ->
         assert line in hub.log()
 
 
-@pytest.mark.slow
 def test_a_living_refusal_stands_and_a_bad_act_is_none(make_hub: MakeHub) -> None:
     hub = make_hub().start()
     for name in ("poor-1", "member"):

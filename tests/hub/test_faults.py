@@ -24,6 +24,7 @@ def charged_exactly(hub: HubProcess, name: str) -> tuple[int, int, str]:
     return ready_ms, ended_ms, reason
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_hub(make_hub: MakeHub) -> None:
     hub = make_hub().start()
     for name in ("survivor", "victim"):

@@ -21,7 +21,7 @@ from tests.hub.browser import Browser
 from tests.hub.harness import HubProcess, eventually
 from tests.hub.replicas import Balancer, Replica
 
-pytestmark = pytest.mark.postgresql
+pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
 TOKEN = "0123456789abcdef" * 4
 ROOT_TOKEN = "a-token-of-somebody-who-may-do-all"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.journeys.demo_hub import DemoHub, wait_until
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 TOKENS = "/services/tokens/api/v1"
 CPU_RATE_MTOK_H = 720_000

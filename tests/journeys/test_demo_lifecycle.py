@@ -13,7 +13,7 @@ import pytest
 
 from tests.journeys.demo_hub import DemoHub, wait_until
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.journey, pytest.mark.slow]
 
 
 def processes(demo: DemoHub) -> list[psutil.Process]:

@@ -13,7 +13,7 @@ from tests.journeys.lab import UNDER_NEWEST_HUB, lab_hub
 
 __all__ = ["test_a_dry_server_loses_nothing_of_two_tabs"]
 
-pytestmark = [pytest.mark.journey, UNDER_NEWEST_HUB]
+pytestmark = [pytest.mark.journey, pytest.mark.slow, UNDER_NEWEST_HUB]
 
 
 @pytest.fixture(scope="module")
