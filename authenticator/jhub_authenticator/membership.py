@@ -6,7 +6,6 @@ tells it as soon as it is back.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from tornado import web
@@ -17,7 +16,7 @@ from jhub_tokens.facts import Facts
 from jhub_tokens.hub import runtime
 from jhub_tokens.hub.identity import UNTOLD
 
-__all__ = ["MembershipMixin", "no_entry", "with_membership"]
+__all__ = ["MembershipMixin", "no_entry"]
 
 NO_ENTRY = "Your account is known, but the rules of this hub do not let it in."
 
@@ -141,23 +140,3 @@ def _refuse_to_start(authenticator: Any, message: str) -> None:
     """End the hub with one clear message: a traceback would bury it."""
     authenticator.log.critical("%s", message)
     raise SystemExit(1)
-
-
-@cache
-def with_membership(base: type) -> type:
-    """Return `base`, an Authenticator class, with `MembershipMixin`.
-
-    The new class takes the base's configuration: ``c.GitHubOAuthenticator.client_id`` still
-    sets the client id. A class that has the mixin already is returned as it is. One of
-    OAuthenticator's gets `ProviderMixin`, which knows what its provider says.
-    """
-    from jhub_authenticator.oauth import ProviderMixin
-
-    if issubclass(base, MembershipMixin):
-        return base
-    mixin = ProviderMixin if hasattr(base, "user_auth_state_key") else MembershipMixin
-    return type(
-        f"Token{base.__name__}",
-        (mixin, base),
-        {"__module__": base.__module__, "__doc__": base.__doc__},
-    )
