@@ -294,15 +294,15 @@ def _months(start_ms, count=400):
     return [period(start_ms, n, "Europe/Berlin", "anchored")[0] for n in range(1, count)]
 
 
-#: Examples on SQLite, half as many on PostgreSQL; steps of each.
-STEPS = {"short": (12, 40), "long": (42, 40), "thorough": (400, 60)}
+#: How many lives of how many steps: two thousand steps in all, and for a night.
+LIVES = {("sqlite", False): 44, ("postgresql", False): 11}
+LIVES |= {("sqlite", True): 400, ("postgresql", True): 200}
+STEPS = {False: 40, True: 60}
 
 
-@pytest.mark.parametrize("length", ["short", pytest.param("long", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_the_books_equal_the_model(database, length, request, tmp_path, figure):
-    thorough = request.config.getoption("--thorough") and length == "long"
-    examples, steps = STEPS["thorough" if thorough else length]
+def test_the_books_equal_the_model(database, request, tmp_path, figure):
+    thorough = request.config.getoption("--thorough")
     if database == "sqlite":
         template = request.getfixturevalue("sqlite_template")
 
@@ -312,7 +312,6 @@ def test_the_books_equal_the_model(database, length, request, tmp_path, figure):
             return f"sqlite:///{path}"
     else:
         new_url = request.getfixturevalue("postgres_template")
-        examples //= 2
 
     class Machine(Books):
         make_world = staticmethod(lambda: World(new_url()))
@@ -325,8 +324,8 @@ def test_the_books_equal_the_model(database, length, request, tmp_path, figure):
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
+            max_examples=LIVES[database, thorough],
+            stateful_step_count=STEPS[thorough],
             suppress_health_check=list(HealthCheck),
             # Shrinking replays hundreds of worlds, which takes minutes: ask for it when needed.
             phases=[Phase.explicit, Phase.reuse, Phase.generate],
