@@ -55,6 +55,7 @@ def test_by_api(
     hub.wait_ready()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name", "options", "status", "says"), KINDS)
 def test_by_form(
     hub: HubProcess, kind: str, name: str, options: Any, status: int, says: list[str]

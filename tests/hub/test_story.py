@@ -8,7 +8,7 @@ import pytest
 from tests.hub.conftest import MakeHub
 from tests.hub.harness import eventually
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.slow]
 
 
 def test_a_real_server_with_a_kernel_is_started_metered_and_stopped(make_hub: MakeHub) -> None:

@@ -241,6 +241,7 @@ def check_statement(page: Page) -> None:
     assert opening + sum(amounts) == closing
 
 
+@pytest.mark.slow
 def test_unusual_names(demo: DemoHub, browser: Browser, contexts: list[BrowserContext]):
     """A name that is none of the demo's, and hard to write in an address, works like any other."""
     visitor = Visitor(browser, contexts, demo)

@@ -115,7 +115,7 @@ def test_the_service_does_what_the_description_says(
 
     @given(case=schema[path][method.upper()].as_strategy(generation_mode=mode))
     @hypothesis_settings(
-        max_examples=15,
+        max_examples=10,
         database=None,
         phases=[Phase.generate],  # shrinking over HTTP would take minutes
         suppress_health_check=list(HealthCheck),

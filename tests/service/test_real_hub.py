@@ -19,7 +19,7 @@ import pytest
 
 from tests.service.conftest import CATALOGUE
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.slow]
 
 TOKEN = "0123456789abcdef" * 4
 DEADLINE_S = 60

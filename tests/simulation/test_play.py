@@ -3,6 +3,8 @@
 import json
 from datetime import date
 
+import pytest
+
 from jhub_tokens.simulation import Conditions
 from jhub_tokens.units import GRAINS_PER_TOKEN
 from tests.simulation.conftest import catalogue, play, scenario
@@ -25,6 +27,7 @@ ROUGH_CROWD = {
 }
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_report_on_either_database(database_url, usual):
     again = play(database_url, scenario())
     assert json.dumps(again.to_json()) == json.dumps(usual.to_json())
@@ -68,6 +71,7 @@ def test_all_tables_tell_of_the_same_tokens(usual):
     assert sum(week.ran_dry for week in usual.weeks) == sum(p.months_dry for p in usual.plans)
 
 
+@pytest.mark.slow
 def test_two_rough_months_add_up(database_url):
     """Crashes noticed late, lost nodes, hung stops, repeats; debts, rollover, two calendars."""
     report = play(
