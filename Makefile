@@ -27,6 +27,7 @@ LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --no-annotate --no-em
 
 # The repository's own tools first: the demo and the tests find proxy and Node.js on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
