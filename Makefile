@@ -17,6 +17,7 @@ BIN := $(VENV)/bin
 PROXY_VERSION := 5.3.0
 LAB_OLDEST := .venv/lab-4.3
 LAB_WHEEL := dist/jhub_tokens_lab-*.whl
+LAB_SOURCES := $(wildcard labextension/src/* labextension/style/* labextension/jhub_tokens_lab/*.py)
 CONSTRAINTS := requirements/hub-$(HUB).txt
 ARTEFACTS := test-artefacts/hub-$(HUB)
 # Three at a time on two cores: whole hubs mostly wait. They come first, see tests/conftest.py.
@@ -123,7 +124,7 @@ images-test: labextension ## Build an image on a stand-in base and run it
 
 clean: ## Remove everything that was made here
 	rm -rf .venv .cache .demo dist test-artefacts .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf labextension/node_modules labextension/lib
+	rm -rf labextension/node_modules labextension/lib images/wheels
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up, each step kept until its inputs change ------------------------------------------
@@ -146,14 +147,14 @@ $(VENV)/.demo-ready: $(CONSTRAINTS) $(VENV)/.created pyproject.toml Makefile
 		--prefix $(CURDIR)/$(VENV) configurable-http-proxy@$(PROXY_VERSION)
 	@touch $@
 
-# The demo shows the JupyterLab extension, too, where it can be built; without it, it works as well.
-$(VENV)/.demo-lab: $(VENV)/.demo-ready labextension/package-lock.json
+# The demo shows the JupyterLab extension, too, where it can be built; without it, it works as well, and
+# the next one tries again.
+$(VENV)/.demo-lab: $(VENV)/.demo-ready labextension/package-lock.json $(LAB_SOURCES)
 	@echo "Building the JupyterLab extension; this takes a minute, once"
 	@{ $(BIN)/pip install --quiet --constraint $(CONSTRAINTS) build hatchling && \
 		.ci/labextension $(BIN) >/dev/null && \
-		$(BIN)/pip install --quiet --no-deps --force-reinstall $(LAB_WHEEL); } || \
+		$(BIN)/pip install --quiet --no-deps --force-reinstall $(LAB_WHEEL) && touch $@; } || \
 		echo "The extension could not be built; the demo goes on without it"
-	@touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.demo-ready
 	@echo "Adding the tools for tests to $(VENV)"

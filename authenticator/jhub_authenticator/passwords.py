@@ -106,10 +106,7 @@ class PasswordAuthenticator(MembershipMixin, Authenticator):  # type: ignore[mis
         name = data.get("username", "").strip().lower()[:200]
         wait_s = self._guesses.wait_s(name)
         if wait_s > 0:
-            message = f"Too many wrong guesses; try again in {wait_s:.0f} seconds."
-            error = web.HTTPError(429, message)
-            error.jupyterhub_message = message  # type: ignore[attr-defined]
-            raise error
+            raise no_entry(f"Too many wrong guesses; try again in {wait_s:.0f} seconds.", 429)
         # Counted before it is known: guesses made at once must not all be free.
         self._guesses.wrong(name)
         verdict = await self.run(self.store.verify, name, data.get("password", ""))

@@ -1,10 +1,8 @@
-"""The extension's server part: countdown, activity, saving, and the loop, each with real parts."""
+"""The extension's server part: countdown, activity, saving and words, each with real parts."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -15,47 +13,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 
 from jhub_tokens_lab import activity, state_file, status
-from jhub_tokens_lab.client import Away, Client, Refused
+from jhub_tokens_lab.client import Client
 from jhub_tokens_lab.countdown import Countdown
 from jhub_tokens_lab.handlers import FeedHandler
 from jhub_tokens_lab.saving import Saver
-from jhub_tokens_lab.watcher import DONE_AFTER_MS, Watcher
 from jhub_tokens_lab.words import REASONS, duration, say
-
-MINUTE = 60_000
-LOG = logging.getLogger("tests.lab")
-
-
-def view(**changes: Any) -> dict[str, Any]:
-    """Return an answer of the service: 60 minutes left, documents are saved in the last 2.5."""
-    return {
-        "balance": {"grains": "0", "tokens": "10.000"},
-        "allotment": {"grains": "0", "tokens": "50.000"},
-        "burn_mtok_h": 6000,
-        "session": {
-            "title": "CPU",
-            "cost": {"grains": "0", "tokens": "1.509"},
-            "rate_mtok_h": 6000,
-        },
-        "ends_at_ms": 60 * MINUTE,
-        "stop_at_ms": 60 * MINUTE - 30_000,
-        "end_reason": "dry",
-        "stopping": None,
-        "warn_before_ms": [30 * MINUTE, 10 * MINUTE, 5 * MINUTE, 150_000, MINUTE],
-        "save_before_ms": 150_000,
-        "enforced": True,
-        "keep_until_ms": None,
-        "stop_when_done": True,
-        "ask_again_ms": MINUTE,
-        "as_of_ms": 0,
-        **changes,
-    }
-
-
-# --- countdown ---------------------------------------------------------------------------------
+from tests.lab.doubles import (  # noqa: F401  (a fixture)
+    LOG,
+    MINUTE,
+    FakeTab,
+    Sessions,
+    some_contents,
+    view,
+)
 
 
 @pytest.mark.parametrize(
@@ -157,45 +129,6 @@ def test_whose_machine_it_is(tmp_path: Path) -> None:
 # --- saving ------------------------------------------------------------------------------------
 
 
-class FakeTab:
-    """A tab that answers, or does not."""
-
-    def __init__(self, *documents: str, answers: bool = True) -> None:
-        self.documents = list(documents)
-        self.answers = answers
-        self.pushed: list[dict[str, Any]] = []
-        self.saves: list[str] = []
-        self.others: list[FakeTab] = []
-        self.saving = False
-
-    async def save(self, reason: str) -> dict[str, Any]:
-        assert not any(tab.saving for tab in self.others), "tabs take turns"
-        self.saves.append(reason)
-        self.saving = True
-        await asyncio.sleep(0 if self.answers else 3600)
-        self.saving = False
-        return {"documents": self.documents, "copies": [], "failed": []}
-
-    def push(self, state: dict[str, Any]) -> None:
-        self.pushed.append(state)
-
-
-class Sessions:
-    def __init__(self, *paths: str) -> None:
-        self.paths = paths
-
-    async def list_sessions(self) -> list[dict[str, Any]]:
-        return [{"path": path, "type": "notebook"} for path in self.paths]
-
-
-@pytest.fixture
-def contents(tmp_path: Path) -> Any:
-    for name in ("open.txt", "kernel.ipynb"):
-        text = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
-        (tmp_path / name).write_text(text)
-    return AsyncLargeFileManager(root_dir=str(tmp_path))
-
-
 async def test_checkpoints_of_tabs_and_of_kernels_without_one(
     contents: Any, tmp_path: Path
 ) -> None:
@@ -224,215 +157,6 @@ async def test_a_tab_that_closes_while_it_saves_holds_nobody_up(contents: Any) -
     done = await Saver(contents, Sessions(), LOG).save_all([closing, awake], "asked")
     assert (awake.saves, done["checkpoints"]) == (["asked"], ["kernel.ipynb"])
     assert closing.watcher.tabs == []
-
-
-# --- the loop ----------------------------------------------------------------------------------
-
-
-class Service:
-    """The service as the client sees it."""
-
-    def __init__(self) -> None:
-        self.view = view()
-        self.problem: Exception | None = None
-        self.reports: list[tuple[list[str], int | None]] = []
-        self.told_hub = 0
-        self.stops = 0
-
-    async def report(self, busy: list[str], active_age_ms: int | None) -> dict[str, Any]:
-        if self.problem:
-            raise self.problem
-        self.reports.append((busy, active_age_ms))
-        return self.view
-
-    async def stop(self) -> dict[str, Any]:
-        if self.problem:
-            raise self.problem
-        self.stops += 1
-        return view(stopping="asked")
-
-    async def keep_running(self, for_ms: int | None) -> dict[str, Any]:
-        self.view = view(keep_until_ms=for_ms)
-        return self.view
-
-    async def tell_hub(self, age_ms: int) -> None:
-        self.told_hub += 1
-
-
-class World:
-    """A watcher whose time, service and kernels are the test's."""
-
-    def __init__(self, directory: Path, contents: Any) -> None:
-        self.now = 0.0
-        self.service = Service()
-        self.kernels: list[str] = []
-        self.tab = FakeTab("open.txt")
-        samples = activity.Activity(own_machine=False)
-        samples.sample = lambda: []  # type: ignore[method-assign]
-        self.watcher = Watcher(
-            self.service, Saver(contents, Sessions(), LOG), samples, lambda: self.kernels,
-            directory, "", LOG, clock=lambda: self.now,
-        )  # type: ignore[arg-type]  # fmt: skip
-        self.watcher.tabs.append(self.tab)
-        self.said: list[str] = []
-        self.watcher._say = lambda key, **_: self.said.append(key)  # type: ignore[method-assign]
-
-    async def at(self, minutes: float) -> None:
-        self.now = minutes * MINUTE
-        self.service.view = {**self.service.view, "as_of_ms": self.now}
-        await self.watcher.ask_if_due()
-        await self.watcher.act()
-        if self.watcher._saving is not None:
-            await self.watcher._saving
-
-
-@pytest.fixture
-def world(tmp_path: Path, contents: Any) -> World:
-    return World(tmp_path / "runtime", contents)
-
-
-async def test_each_warning_once_and_the_last_one_saves(world: World) -> None:
-    for minute in (0, 31, 31.1, 51, 56, 57):
-        await world.at(minute)
-    assert world.said == ["stops", "stops", "stops"]
-    assert world.tab.saves == []
-    await world.at(57.6)
-    assert world.said[-1] == "saves"
-    assert world.tab.saves == ["last_warning"]
-    await world.at(57.7)
-    assert len(world.tab.saves) == 1
-    await world.at(58.5)
-    assert len(world.tab.saves) == 2, "what was typed since is saved, too"
-    assert world.tab.pushed[-1]["saving"] is True
-    for minute in (59, 59.2):
-        await world.at(minute)
-    assert world.said == ["stops"] * 3 + ["saves"] * 2, "at 30, 10, 5, 2.5 minutes and the last"
-
-
-async def test_an_answer_that_was_long_on_its_way_takes_nothing_back(world: World) -> None:
-    await world.at(50.01)
-    world.service.view["ends_at_ms"] += 1_000
-    await world.at(50.011)
-    assert (world.said, world.watcher.state()["warning_ms"]) == (["stops"], 10 * MINUTE)
-
-
-async def test_a_service_that_takes_its_time_holds_up_no_warning(world: World) -> None:
-    await world.at(0)
-    answers = asyncio.Event()
-
-    async def report(busy: list[str], active_age_ms: int | None) -> dict[str, Any]:
-        await answers.wait()
-        return world.service.view
-
-    world.service.report = report  # type: ignore[method-assign]
-    world.now = 58 * MINUTE
-    running = asyncio.ensure_future(world.watcher.run())
-    try:
-        deadline = time.monotonic() + 20
-        while not world.tab.saves and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        assert (world.said, world.tab.saves) == (["saves"], ["last_warning"])
-    finally:
-        running.cancel()
-
-
-async def test_a_top_up_takes_the_warning_back(world: World) -> None:
-    await world.at(57.6)
-    world.service.view["ends_at_ms"] = 600 * MINUTE
-    await world.at(59)
-    state = world.watcher.state()
-    assert (state["warning_ms"], state["level"]) == (None, "calm")
-    saves = len(world.tab.saves)
-    await world.at(61)
-    assert len(world.tab.saves) == saves
-
-
-async def test_a_stop_without_a_warning_saves_at_once(world: World) -> None:
-    world.service.view["stopping"] = "frozen"
-    await world.at(1)
-    assert (world.said, world.tab.saves) == (["stopping"], ["last_warning"])
-
-
-async def test_away_and_refused_show_what_was_known(world: World, tmp_path: Path) -> None:
-    await world.at(0)
-    for problem, error in (("away", Away("no route")), ("refused", Refused(403, "forbidden", "-"))):
-        world.service.problem = error
-        await world.at(world.now / MINUTE + 5)
-        state = world.watcher.state()
-        assert (state["problem"], state["view"]["balance"]["tokens"]) == (problem, "10.000")
-    assert state["age_ms"] == 10 * MINUTE
-    await world.at(57.6)
-    assert world.tab.saves == ["last_warning"], "the end comes all the same, and saves"
-    file = tmp_path / "runtime" / "jhub-tokens.json"
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert "refuses" in status.text_of(state_file.read(tmp_path / "runtime", None), "en")
-
-
-async def test_stops_when_the_cells_are_done(world: World) -> None:
-    await world.at(0)
-    world.watcher.stop_when_done(True)
-    world.kernels = ["idle", "busy"]
-    await world.at(5)
-    assert world.service.stops == 0
-    assert world.service.reports[-1][0] == ["kernels"]
-    world.kernels = ["idle", "idle"]
-    world.now += DONE_AFTER_MS - 1
-    await world.watcher.act()
-    assert world.service.stops == 0, "between two cells there is a moment"
-    world.service.problem = Away("gone")
-    await world.at(7)
-    assert world.service.stops == 0
-    world.service.problem = None
-    await world.at(8)
-    assert (world.service.stops, world.tab.saves) == (1, ["asked"])
-
-
-async def test_a_plan_that_does_not_allow_it(world: World) -> None:
-    world.service.view["stop_when_done"] = False
-    await world.at(0)
-    with pytest.raises(Refused):
-        world.watcher.stop_when_done(True)
-
-
-async def test_the_hub_hears_of_work_and_of_keep_running_only(world: World) -> None:
-    await world.at(0)
-    assert world.service.told_hub == 0, "an idle server looks idle"
-    world.kernels = ["busy"]
-    await world.at(2)
-    assert world.service.told_hub == 1
-    world.service.problem = Away("down for an hour")
-    await world.at(3)
-    assert world.service.told_hub == 2, "work goes on while the token service is away"
-    world.service.problem = None
-    world.kernels = []
-    await world.at(4)
-    assert world.service.told_hub == 2
-    await world.watcher.keep_running(30 * MINUTE)
-    await world.at(5)
-    assert world.service.told_hub == 3
-    await world.at(40)
-    assert world.service.told_hub == 3, "the time is over"
-
-
-async def test_terminals_of_this_server_get_a_line(world: World) -> None:
-    main, other = os.openpty()
-    command = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
-    child = subprocess.Popen(
-        command, stdin=other, stdout=other, stderr=other, start_new_session=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
-    )  # fmt: skip
-    try:
-        assert b"up" in os.read(main, 100)
-        Watcher._say(world.watcher, "stops", left="5 min", reason="dry")
-        read = b""
-        while b"used up" not in read:
-            read += os.read(main, 500)
-        assert b"stops in 5 min: the balance is used up" in read
-    finally:
-        child.kill()
-        child.wait()
-        os.close(main)
-        os.close(other)
 
 
 # --- the file for terminals ---------------------------------------------------------------------
