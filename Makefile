@@ -9,8 +9,11 @@ PORT ?= 8000
 PYTHON ?= python3
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
-# Which tests: those that CONTRIBUTING.md calls slow are left to `make test-slow`.
-SELECT ?= -m "not slow"
+# Which tests: those that CONTRIBUTING.md calls slow are left to `make test-slow`, those that need a
+# cluster to `make test-kubernetes`.
+SELECT ?= -m "not slow and not kubernetes"
+# Of those on a cluster; empty: also fifty servers at once, which two cores start in ten minutes.
+SELECT_KUBERNETES ?= -m "not slow"
 
 VENV := .venv/hub-$(HUB)
 BIN := $(VENV)/bin
@@ -22,6 +25,7 @@ CONSTRAINTS := requirements/hub-$(HUB).txt
 ARTEFACTS := test-artefacts/hub-$(HUB)
 # Three at a time on two cores: whole hubs mostly wait. They come first, see tests/conftest.py.
 PYTEST_ALL := JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests -n 3 --dist loadfile \
+	--ignore=tests/helm \
 	--no-loadscope-reorder
 LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --no-annotate --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command 'make lock'
@@ -33,8 +37,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-dev demo test test-fast test-hub test-lab test-journeys test-slow lint \
-	typecheck format test-faults labextension setup-labs setup-journeys bench bench-ledger lock wheel \
-	clean images-lock images-check images-test
+	typecheck format test-faults test-kubernetes bench-kubernetes labextension setup-labs \
+	setup-journeys bench bench-ledger lock wheel \
+	clean helm-check messages images-lock images-check images-test
 
 help: ## Show this help
 	@echo "make …"
@@ -53,8 +58,8 @@ test: lint typecheck test-lab setup-journeys ## Run all checks and all tests but
 	$(PYTEST_ALL) $(SELECT) $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.dev-ready ## Run the tests that need no hub
-	$(BIN)/pytest tests -n 2 --dist loadfile --ignore=tests/hub --ignore=tests/journeys $(SELECT) \
-		$(PYTEST_ARGS)
+	$(BIN)/pytest tests -n 2 --dist loadfile --ignore=tests/hub --ignore=tests/journeys \
+		--ignore=tests/helm $(SELECT) $(PYTEST_ARGS)
 
 test-hub: $(VENV)/.dev-ready ## Run the tests against a whole JupyterHub
 	$(BIN)/pytest tests/hub -n 3 --dist loadfile $(SELECT) $(PYTEST_ARGS)
@@ -69,12 +74,22 @@ test-journeys: setup-journeys ## Drive the demo in a real browser and by its API
 		$(SELECT) $(PYTEST_ARGS)
 
 test-slow: setup-journeys ## Run the slow tests
-	$(PYTEST_ALL) -m slow $(PYTEST_ARGS)
+	$(PYTEST_ALL) -m "slow and not kubernetes" $(PYTEST_ARGS)
+
+test-kubernetes: labextension ## Run the tests on a Kubernetes: KUBECONFIG's, or one that is built here
+	@ci/kubernetes/enter $(BIN)/pytest tests/kubernetes $(SELECT_KUBERNETES) $(PYTEST_ARGS)
+
+helm-check: $(VENV)/.dev-ready ## Check the Helm values, render the chart, offer its objects to a cluster
+	$(BIN)/pytest tests/helm -n 2 --dist loadfile $(PYTEST_ARGS)
+	@ci/kubernetes/enter $(BIN)/pytest tests/kubernetes/test_chart_objects.py $(PYTEST_ARGS)
+
+messages: $(VENV)/.dev-ready ## Tell which texts are not translated
+	@$(BIN)/python ci/messages.py
 
 labextension: $(VENV)/.dev-ready ## Build the JupyterLab extension's wheel into dist/
 	@.ci/labextension $(BIN)
 
-setup-journeys: $(VENV)/.chromium-ready $(VENV)/.oidc-ready setup-labs
+setup-journeys: $(VENV)/.chromium-ready $(VENV)/.oidc-ready $(VENV)/.axe-ready setup-labs
 
 # The newest Lab is in the environment itself; the oldest that is supported gets one of its own.
 setup-labs: labextension ## Put the extension into the newest and the oldest JupyterLab
@@ -98,6 +113,9 @@ test-faults: $(VENV)/.dev-ready ## Kill, freeze, cut, lie and jump for hours: th
 
 bench-ledger: $(VENV)/.dev-ready ## Compare the books with raw statements, a peer, and their size
 	$(BIN)/python -m benchmarks.ledger
+
+bench-kubernetes: labextension ## Compare with plain KubeSpawner on the same cluster in one run
+	@ci/kubernetes/enter $(BIN)/python -m benchmarks.kubernetes
 
 bench: $(VENV)/.chromium-ready setup-labs ## Compare with a plain hub in one run
 	$(BIN)/python -m benchmarks
@@ -170,6 +188,10 @@ $(VENV)/.chromium-ready: $(VENV)/.dev-ready .ci/chromium
 	@.ci/chromium $(BIN)/python
 	@touch $@
 
-$(VENV)/.oidc-ready: $(VENV)/.dev-ready .ci/oidc-provider
+$(VENV)/.oidc-ready: $(VENV)/.dev-ready .ci/oidc-provider .ci/npm-kept
 	@.ci/oidc-provider $(BIN)/npm >/dev/null
+	@touch $@
+
+$(VENV)/.axe-ready: $(VENV)/.dev-ready .ci/axe-core .ci/npm-kept
+	@.ci/axe-core $(BIN)/npm >/dev/null
 	@touch $@

@@ -28,6 +28,11 @@ def pytest_addoption(parser):
         action="store_true",
         help="run the long form of faults and state machines, as a nightly run should",
     )
+    parser.addoption(
+        "--guide-images",
+        action="store_true",
+        help="write the pictures of the guides into docs/images (the pages' journey)",
+    )
     parser.addoption("--image", default="", help="a built image to run (make images-test)")
 
 
