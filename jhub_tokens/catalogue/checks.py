@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jhub_tokens.catalogue.models import FACT_KINDS, AssignRule, Catalogue
+from jhub_tokens.catalogue.models import FACT_KINDS, AssignRule, Catalogue, Policy, Profile
+from jhub_tokens.catalogue.pool_checks import pool_warnings
 from jhub_tokens.catalogue.problems import Problem
 from jhub_tokens.catalogue.tree import Path, Tree, field_name
 from jhub_tokens.catalogue.values import nearest
@@ -13,6 +14,9 @@ from jhub_tokens.facts import Facts
 from jhub_tokens.units import GRAINS_MAX, GRAINS_PER_MILLITOKEN, cost_grains, format_tokens
 
 __all__ = ["check_consistency", "check_references", "find_warnings"]
+
+#: Below, two reports in a row that come late would look like an idle server.
+IDLE_LEAST_MS = 2 * 60_000
 
 
 def check_references(tree: Tree) -> None:
@@ -22,7 +26,7 @@ def check_references(tree: Tree) -> None:
     plan's unknown profile.
     """
     top = _mapping(tree.data)
-    kinds = ("plans", "profiles", "images", "cost_centres")
+    kinds = ("plans", "profiles", "images", "pools", "cost_centres")
     known = {kind: list(_mapping(top.get(kind))) for kind in kinds}
 
     def refer(path: Path, name: Any, kind: str) -> None:
@@ -50,6 +54,7 @@ def check_references(tree: Tree) -> None:
         refer(("plans", name, "cost_centre"), _mapping(plan).get("cost_centre"), "cost_centres")
     for name, profile in _mapping(top.get("profiles")).items():
         _refer_each(("profiles", name, "images"), _mapping(profile).get("images"), "images", refer)
+        _refer_each(("profiles", name, "pools"), _mapping(profile).get("pools"), "pools", refer)
     for tag, image in _mapping(top.get("images")).items():
         refer(("images", tag, "successor"), _mapping(image).get("successor"), "images")
     for index, rule in enumerate(_list(top.get("assign"))):
@@ -99,6 +104,14 @@ def check_consistency(catalogue: Catalogue, tree: Tree) -> None:
                 "models are listed but gpus is 0",
                 "Write gpus: 1 (or more), or remove gpu_models",
             )
+        _check_idle(name, profile, catalogue.policy, tree)
+        _check_files(name, profile, tree)
+    if catalogue.profiles[catalogue.adopt_profile].files:
+        tree.report(
+            ("adopt_profile",),
+            "a server that runs already is no free server for files",
+            "Name a profile without files: true",
+        )
     for tag, image in catalogue.images.items():
         if image.lifecycle == "retiring" and image.until is None:
             tree.report(
@@ -140,6 +153,48 @@ def check_consistency(catalogue: Catalogue, tree: Tree) -> None:
     _check_warnings_fit(catalogue, tree)
 
 
+def _check_idle(name: str, profile: Profile, policy: Policy, tree: Tree) -> None:
+    if profile.idle is None:
+        return
+    path: Path = ("profiles", name, "idle")
+    if profile.idle.stop_after_ms < IDLE_LEAST_MS:
+        tree.report(
+            (*path, "stop_after"),
+            "a server reports what it does about once a minute, so it cannot be called idle sooner",
+            "Write 2m or more, such as 60m",
+        )
+    for place, before_ms in enumerate(profile.idle.warn_before_ms):
+        if not policy.stop_time_ms < before_ms < profile.idle.stop_after_ms:
+            tree.report(
+                (*path, "warn_before", place),
+                "a warning must come before the stop and after the server has become idle",
+                "Write a time between policy.stop_time and stop_after, such as 10m",
+            )
+
+
+def _check_files(name: str, profile: Profile, tree: Tree) -> None:
+    if not profile.files:
+        return
+    if profile.rate_mtok_h:
+        tree.report(
+            ("profiles", name, "rate"),
+            "a profile with files: true is for members whose balance is empty, so it is free",
+            "Write rate: 0",
+        )
+    if profile.gpus:
+        tree.report(
+            ("profiles", name, "gpus"),
+            "a profile with files: true runs nothing that could use a GPU",
+            "Remove gpus",
+        )
+    if profile.max_run_ms is None:
+        tree.report(
+            ("profiles", name, "files"),
+            "a free server must end by itself",
+            "Add max_run: with a time such as 1h",
+        )
+
+
 def _check_teams(catalogue: Catalogue, tree: Tree) -> None:
     first: dict[str, str] = {}
     for name, team in catalogue.teams.items():
@@ -176,6 +231,7 @@ def find_warnings(catalogue: Catalogue, tree: Tree) -> list[Problem]:
         for path, message, remedy in (
             *_plan_warnings(catalogue),
             *_profile_warnings(catalogue),
+            *pool_warnings(catalogue),
             *_image_warnings(catalogue),
             *_assign_warnings(catalogue),
             *_cost_centre_warnings(catalogue),

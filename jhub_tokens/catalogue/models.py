@@ -23,6 +23,7 @@ __all__ = [
     "CostCentre",
     "Decision",
     "Entry",
+    "Idle",
     "ImageVersion",
     "Lifecycle",
     "Match",
@@ -30,9 +31,14 @@ __all__ = [
     "PeriodKind",
     "Plan",
     "Policy",
+    "Pool",
     "Price",
     "Profile",
+    "SelfService",
+    "TaintEffect",
     "Team",
+    "Toleration",
+    "TolerationOperator",
     "TopUp",
     "Trial",
     "Upgrade",
@@ -44,8 +50,11 @@ Lifecycle = Literal["recommended", "maintained", "retiring", "retired"]
 Overrun = Literal["waive", "deduct"]
 PeriodKind = Literal["anchored", "calendar"]
 Upgrade = Literal["now", "next"]
+SelfService = Literal["upgrade", "downgrade", "pause", "trial"]
 Entry = Literal["everybody", "assigned"]
 Match = Literal["any", "all"]
+TolerationOperator = Literal["Equal", "Exists"]
+TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
 NO_FACTS = Facts()
 #: The conditions of rules that are about what a sign-in provider says, but for claims.
@@ -117,6 +126,42 @@ class Plan(_Value):
     cost_centre: str | None = None  # who bears it, where neither team nor member says otherwise
     keep_running_ms: int = 8 * 3_600_000  # how long an idle server may be kept running; 0: not
     stop_when_done: bool = True
+    self_service: bool = True  # whether members may choose it, where the catalogue lets them choose
+    max_members: int | None = None  # of a team with this plan, those invited included
+    listed: bool = True  # among the plans on the sign-in page
+    workspace_bytes: int | None = None  # size of the member's volume, for spawners that make one
+
+
+class Toleration(_Value):
+    """A taint that does not keep servers off a node."""
+
+    key: str | None = None  # None: any
+    operator: TolerationOperator = "Equal"
+    value: str = ""
+    effect: TaintEffect | None = None  # None: any
+    seconds: int | None = None
+
+
+class Pool(_Value):
+    """Nodes of one kind in a cluster, and how servers get there."""
+
+    name: str
+    title: str
+    gpu_model: str | None = None
+    selector: dict[str, str]
+    tolerations: tuple[Toleration, ...] = ()
+    affinity: dict[str, Any] = {}  # as Kubernetes writes it
+    gpu_resource: str = "nvidia.com/gpu"
+    spot: bool = False  # the provider may take such nodes away at short notice
+    priority_class: str | None = None
+    runtime_class: str | None = None
+
+
+class Idle(_Value):
+    """When a server that nobody and nothing uses is stopped, and how it is warned of before."""
+
+    stop_after_ms: int
+    warn_before_ms: tuple[int, ...] = (10 * 60_000, 2 * 60_000)
 
 
 class Profile(_Value):
@@ -131,7 +176,11 @@ class Profile(_Value):
     gpus: int = 0
     gpu_models: tuple[str, ...] = ()
     max_run_ms: int | None = None
+    idle: Idle | None = None  # None: however long nothing uses it, it runs on
+    files: bool = False  # opens the member's files and nothing else: no kernels, no terminals
     images: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    shm_bytes: int | None = None  # size of /dev/shm; None: what the container runtime gives
     node_selector: dict[str, str] = {}
     environment: dict[str, str] = {}
 
@@ -237,16 +286,21 @@ class Catalogue(_Value):
 
     title: str = ""
     banner: str = ""
+    #: Texts of the sign-in page, by language; under the empty one where there is one for all.
+    welcome: dict[str, str] = {}
+    announcement: dict[str, str] = {}
     zone: str = "UTC"
     enforce: bool = True
     default_plan: str
     adopt_profile: str
     top_up: str = ""
     top_ups: tuple[TopUp, ...] = ()
+    self_service: tuple[SelfService, ...] = ()  # what members may do with their plan themselves
     policy: Policy = Policy()
     plans: dict[str, Plan]
     profiles: dict[str, Profile]
     images: dict[str, ImageVersion] = {}
+    pools: dict[str, Pool] = {}
     entry: Entry = "everybody"
     assign: tuple[AssignRule, ...] = ()
     teams: dict[str, Team] = {}
@@ -315,6 +369,17 @@ class Catalogue(_Value):
         offered = [image for image in candidates if not image.is_retired(today)]
         # sorted() is stable: within a stage of life the file's (or the profile's) order stands.
         return sorted(offered, key=lambda image: _LIFECYCLE_ORDER.index(image.lifecycle))
+
+    def pool_for(self, profile: Profile, gpu_model: str | None = None) -> Pool | None:
+        """Return the node pool of a profile for a GPU model; None: the profile names none."""
+        pools = [self.pools[name] for name in profile.pools]
+        if gpu_model is not None:
+            pools = [pool for pool in pools if pool.gpu_model in (None, gpu_model)]
+        return next(iter(pools), None)
+
+    def is_spot(self, profile: Profile) -> bool:
+        """Tell whether a profile runs on nodes that may go at short notice."""
+        return any(self.pools[name].spot for name in profile.pools)
 
     def smaller_than(self, profile: Profile) -> list[Profile]:
         """Return the profiles with a lower rate, the next smaller one first."""

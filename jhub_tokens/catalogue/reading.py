@@ -14,17 +14,21 @@ from pydantic_core import ErrorDetails
 
 from jhub_tokens.catalogue.checks import check_consistency, check_references, find_warnings
 from jhub_tokens.catalogue.models import Catalogue
+from jhub_tokens.catalogue.pool_checks import check_pools
+from jhub_tokens.catalogue.pool_schema import PoolEntry, TolerationEntry
 from jhub_tokens.catalogue.problems import CatalogueError, Problem
 from jhub_tokens.catalogue.schema import (
     AssignEntry,
     CatalogueFile,
     CostCentreEntry,
+    IdleEntry,
     ImageEntry,
     PlanEntry,
     PolicyEntry,
     ProfileEntry,
     TeamEntry,
     TopUpEntry,
+    TrialEntry,
 )
 from jhub_tokens.catalogue.tree import Path, Tree, read_tree
 from jhub_tokens.catalogue.values import describe, nearest
@@ -50,7 +54,9 @@ _EXAMPLES = {
     "profiles": "profiles: [cpu]",
     "price": "price: 10.00 EUR",
     "duration": "duration: 14d",
+    "stop_after": "stop_after: 60m",
     "group": "group: biology",
+    "selector": "selector: {example.org/pool: a100}",
     "default_plan": "default_plan: basic",
     "adopt_profile": "adopt_profile: cpu (for servers that run already)",
     "plan": "plan: pro",
@@ -59,11 +65,14 @@ _ENTRIES: dict[str, type[BaseModel]] = {
     "plans": PlanEntry,
     "profiles": ProfileEntry,
     "images": ImageEntry,
+    "pools": PoolEntry,
     "assign": AssignEntry,
     "teams": TeamEntry,
     "cost_centres": CostCentreEntry,
     "top_ups": TopUpEntry,
 }
+#: Mappings within an entry.
+_PARTS: dict[str, type[BaseModel]] = {"idle": IdleEntry, "trial": TrialEntry}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,7 @@ def check_catalogue(text: str, source: str = "catalogue") -> CheckReport:
         return _failed(tree)
     if not tree.problems:
         check_consistency(catalogue, tree)
+        check_pools(catalogue, tree)
     if tree.problems:
         return _failed(tree)
     return CheckReport(catalogue, (), tuple(_in_order(find_warnings(catalogue, tree))))
@@ -223,7 +233,10 @@ def _known_keys(path: Path) -> list[str]:
         return list(CatalogueFile.model_fields)
     if path[0] == "policy":
         return list(PolicyEntry.model_fields)
-    entry = _ENTRIES.get(str(path[0]))
+    if "tolerations" in path[:-1]:
+        return list(TolerationEntry.model_fields)
+    part = _PARTS.get(str(path[2])) if len(path) > 3 else None
+    entry = part or _ENTRIES.get(str(path[0]))
     return list(entry.model_fields) if entry else []
 
 

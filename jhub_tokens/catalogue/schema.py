@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from jhub_tokens.catalogue.models import (
     Catalogue,
     CostCentre,
     Entry,
+    Idle,
     ImageVersion,
     Lifecycle,
     Match,
@@ -23,11 +25,14 @@ from jhub_tokens.catalogue.models import (
     Policy,
     Price,
     Profile,
+    SelfService,
     Team,
     TopUp,
     Trial,
     Upgrade,
 )
+from jhub_tokens.catalogue.pool_schema import PoolEntry, Selector
+from jhub_tokens.catalogue.pool_values import read_storage_bytes
 from jhub_tokens.catalogue.rule_values import (
     read_claim_value,
     read_email,
@@ -45,6 +50,7 @@ from jhub_tokens.catalogue.values import (
     read_number,
     read_price,
     read_rate_mtok_h,
+    read_spoken,
     read_text,
     read_tokens_mtok,
     read_whole,
@@ -56,6 +62,7 @@ __all__ = [
     "AssignEntry",
     "CatalogueFile",
     "CostCentreEntry",
+    "IdleEntry",
     "ImageEntry",
     "PlanEntry",
     "PolicyEntry",
@@ -79,13 +86,16 @@ def _required_text(value: Any) -> str:
 
 
 Text = Annotated[str, BeforeValidator(_required_text)]
+Spoken = Annotated[dict[str, str], BeforeValidator(read_spoken)]
 Name = Annotated[str, BeforeValidator(read_name)]
 Tokens = Annotated[int, BeforeValidator(read_tokens_mtok)]
 Rate = Annotated[int, BeforeValidator(read_rate_mtok_h)]
 Duration = Annotated[int, BeforeValidator(read_duration_ms)]
 Memory = Annotated[int, BeforeValidator(read_memory_bytes)]
+Storage = Annotated[int, BeforeValidator(read_storage_bytes)]
 Cores = Annotated[float, BeforeValidator(lambda value: read_number(value, 0.01, 10_000, "cores"))]
 Gpus = Annotated[int, _whole(0, 64, "GPUs")]
+OwnChange = Annotated[SelfService, _one_of("upgrade", "downgrade", "pause", "trial")]
 Servers = Annotated[int, _whole(1, 1000, "servers")]
 Periods = Annotated[int, _whole(1, 120, "periods")]
 PlanGpus = Annotated[int, _whole(0, 10_000, "GPUs")]
@@ -185,6 +195,10 @@ class PlanEntry(_Entry):
     cost_centre: Name | None = None
     keep_running: LongDuration = 8 * 3_600_000
     stop_when_done: Bool = True
+    listed: Bool = True
+    workspace: Storage | None = None
+    self_service: Bool = True
+    max_members: Servers | None = None
 
     def to_plan(self, name: str) -> Plan:
         """Return the plan called `name`."""
@@ -207,7 +221,25 @@ class PlanEntry(_Entry):
             cost_centre=self.cost_centre,
             keep_running_ms=self.keep_running,
             stop_when_done=self.stop_when_done,
+            self_service=self.self_service,
+            max_members=self.max_members,
+            listed=self.listed,
+            workspace_bytes=self.workspace,
         )
+
+
+class IdleEntry(_Entry):
+    """The keys of a profile's idle policy."""
+
+    stop_after: LongDuration
+    warn_before: Annotated[list[Duration], Field(max_length=20)] = list(
+        Idle(stop_after_ms=0).warn_before_ms
+    )
+
+    def to_idle(self) -> Idle:
+        """Return the policy, its thresholds in the order in which they are reached."""
+        warn_before_ms = tuple(sorted(set(self.warn_before), reverse=True))
+        return Idle(stop_after_ms=self.stop_after, warn_before_ms=warn_before_ms)
 
 
 class ProfileEntry(_Entry):
@@ -221,12 +253,22 @@ class ProfileEntry(_Entry):
     gpus: Gpus = 0
     gpu_models: list[Name] = []
     max_run: LongDuration | None = None
+    idle: IdleEntry | None = None
+    files: Bool = False
     images: list[Name] = []
-    node_selector: dict[Text, Text] = {}
+    pools: list[Name] = []
+    shm: Memory | None = None
+    node_selector: Selector = {}
     environment: dict[EnvironmentName, Text] = {}
 
-    def to_profile(self, name: str) -> Profile:
-        """Return the profile called `name`."""
+    def to_profile(self, name: str, pools: Mapping[str, PoolEntry]) -> Profile:
+        """Return the profile called `name`; its GPU models are those of its pools if it is silent.
+
+        Training with several workers needs far more shared memory than the 64 MB that containers
+        begin with, so a profile with GPUs gets half of its memory unless it says otherwise.
+        """
+        models = [pools[pool].gpu_model for pool in self.pools if pool in pools]
+        gpu_models = self.gpu_models or list(dict.fromkeys(filter(None, models)))
         return Profile(
             name=name,
             title=self.title or name,
@@ -235,9 +277,13 @@ class ProfileEntry(_Entry):
             cpu=self.cpu,
             memory_bytes=self.memory,
             gpus=self.gpus,
-            gpu_models=tuple(self.gpu_models),
+            gpu_models=tuple(gpu_models) if self.gpus else tuple(self.gpu_models),
             max_run_ms=self.max_run,
+            idle=self.idle.to_idle() if self.idle else None,
+            files=self.files,
             images=tuple(self.images),
+            pools=tuple(self.pools),
+            shm_bytes=self.shm or (self.memory // 2 if self.gpus else None),
             node_selector=self.node_selector,
             environment=self.environment,
         )
@@ -347,16 +393,20 @@ class CatalogueFile(_Entry):
 
     title: Text = ""
     banner: Text = ""
+    welcome: Spoken = {}
+    announcement: Spoken = {}
     zone: Zone = "UTC"
     enforce: Bool = True
     default_plan: Name
     adopt_profile: Name
     top_up: Text = ""
     top_ups: Annotated[list[TopUpEntry], Field(max_length=100)] = []
+    self_service: Annotated[list[OwnChange], Field(max_length=10)] = []
     policy: PolicyEntry = PolicyEntry()
     plans: Annotated[dict[Name, PlanEntry], Field(min_length=1, max_length=1000)]
     profiles: Annotated[dict[Name, ProfileEntry], Field(min_length=1, max_length=1000)]
     images: Annotated[dict[Name, ImageEntry], Field(max_length=1000)] = {}
+    pools: Annotated[dict[Name, PoolEntry], Field(max_length=1000)] = {}
     entry: Annotated[Entry, _one_of("everybody", "assigned")] = "everybody"
     assign: Annotated[list[AssignEntry], Field(max_length=1000)] = []
     teams: Annotated[dict[Name, TeamEntry], Field(max_length=10_000)] = {}
@@ -367,16 +417,22 @@ class CatalogueFile(_Entry):
         return Catalogue(
             title=self.title,
             banner=self.banner,
+            welcome=self.welcome,
+            announcement=self.announcement,
             zone=self.zone,
             enforce=self.enforce,
             default_plan=self.default_plan,
             adopt_profile=self.adopt_profile,
             top_up=self.top_up,
             top_ups=tuple(entry.to_top_up() for entry in self.top_ups),
+            self_service=tuple(dict.fromkeys(self.self_service)),
             policy=self.policy.to_policy(),
             plans={name: entry.to_plan(name) for name, entry in self.plans.items()},
-            profiles={name: entry.to_profile(name) for name, entry in self.profiles.items()},
+            profiles={
+                name: entry.to_profile(name, self.pools) for name, entry in self.profiles.items()
+            },
             images={tag: entry.to_image(tag) for tag, entry in self.images.items()},
+            pools={name: entry.to_pool(name) for name, entry in self.pools.items()},
             entry=self.entry,
             assign=tuple(rule.to_rule() for rule in self.assign),
             teams={name: entry.to_team(name) for name, entry in self.teams.items()},

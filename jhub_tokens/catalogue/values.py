@@ -18,6 +18,7 @@ from babel.numbers import get_currency_precision, is_currency
 from pydantic_core import PydanticCustomError
 
 from jhub_tokens.catalogue.models import Price
+from jhub_tokens.i18n import LANGUAGES
 from jhub_tokens.units import AmountError, parse_tokens_mtok
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "read_number",
     "read_price",
     "read_rate_mtok_h",
+    "read_spoken",
     "read_text",
     "read_tokens_mtok",
     "read_whole",
@@ -115,6 +117,20 @@ def read_text(value: Any) -> str:
     if _CONTROL.search(value):
         raise ValueProblem("the text contains control characters", "Remove them")
     return value.strip()
+
+
+def read_spoken(value: Any) -> dict[str, str]:
+    """Read a text for people, or one for each language: ``{en: Welcome, zh: 欢迎}``."""
+    if not isinstance(value, dict):
+        text = read_text(value)
+        return {"": text} if text else {}
+    for code in value:
+        if code not in LANGUAGES:
+            raise ValueProblem(
+                f"{describe(code)} is no language of the pages",
+                f"Write one of {', '.join(LANGUAGES)}",
+            )
+    return {code: text for code, written in value.items() if (text := read_text(written))}
 
 
 def read_name(value: Any) -> str:

@@ -113,8 +113,8 @@ def test_images_fit_the_hardware_recommended_first_and_retired_never():
 def test_smaller_profiles_come_next_smaller_first():
     catalogue = load_catalogue(shipped_catalogue("default"))
     smaller = catalogue.smaller_than(catalogue.profiles["gpu4"])
-    assert [profile.name for profile in smaller] == ["gpu", "cpu"]
-    assert catalogue.smaller_than(catalogue.profiles["cpu"]) == []
+    assert [profile.name for profile in smaller] == ["gpu", "cpu", "files"]
+    assert catalogue.smaller_than(catalogue.profiles["files"]) == []
 
 
 @pytest.mark.parametrize("name", ["default", "demo"])
@@ -157,6 +157,16 @@ def test_merge_keys_and_aliases_work():
         ("title: Test", "enforce: yes", "c.yaml:1: enforce: 'yes' is neither true nor false. Write true or false"),
         ("default_plan: basic", "default_plan: basik", "c.yaml:3: default_plan: there is no plan 'basik'. Did you mean 'basic'?"),
         ("default_plan: basic\n", "", "c.yaml: default_plan: this key is missing"),
+        ("gpus: 1\n", "gpus: 1\n    idle: {}\n", "c.yaml:28: profiles.gpu.idle.stop_after: this key is missing. Add stop_after: 60m"),
+        ("gpus: 1\n", "gpus: 1\n    idle: {stop_afer: 1h}\n", "c.yaml:28: profiles.gpu.idle.stop_afer: this key is not known here. Did you mean 'stop_after'?"),
+        ("gpus: 1\n", "gpus: 1\n    idle: {stop_after: 1m, warn_before: []}\n", "c.yaml:28: profiles.gpu.idle.stop_after: a server reports what it does about once a minute"),
+        ("gpus: 1\n", "gpus: 1\n    idle: {stop_after: 1h, warn_before: [2m, 2h]}\n", "c.yaml:28: profiles.gpu.idle.warn_before[0]: a warning must come before the stop"),
+        ("gpus: 1\n", "gpus: 1\n    idle: {stop_after: 1h, warn_before: [30s]}\n", "c.yaml:28: profiles.gpu.idle.warn_before[0]: a warning must come before the stop"),
+        ("gpus: 1\n", "gpus: 1\n    idle: 60m\n", "c.yaml:28: profiles.gpu.idle: '60m' is not a mapping"),
+        ("rate: 10\n", "rate: 10\n    files: true\n    max_run: 1h\n", "c.yaml:24: profiles.gpu.rate: a profile with files: true is for members whose balance is empty, so it is free. Write rate: 0"),
+        ("rate: 10\n", "rate: 0\n    files: true\n    max_run: 1h\n", "c.yaml:29: profiles.gpu.gpus: a profile with files: true runs nothing that could use a GPU"),
+        ("rate: 1\n", "rate: 0\n    files: true\n", "c.yaml:21: profiles.cpu.files: a free server must end by itself. Add max_run"),
+        ("rate: 1\n", "rate: 0\n    files: true\n    max_run: 1h\n", "c.yaml:4: adopt_profile: a server that runs already is no free server for files"),
         ("adopt_profile: cpu", "adopt_profile: tpu", "c.yaml:4: adopt_profile: there is no profile 'tpu'"),
         ("minimum_run: 5m", "minimum_run: 5 minutes", "c.yaml:6: policy.minimum_run: '5 minutes' is not a duration. Write 5m"),
         ("minimum_run: 5m", "minimum_run: 5", "c.yaml:6: policy.minimum_run: 5 has no unit. Write 5s, 5m or 5h"),
@@ -295,6 +305,17 @@ def test_oddities_are_warned_about_but_load(old: str, new: str, expected: str):
 
 def test_the_valid_example_has_no_warnings():
     assert check_catalogue(VALID).warnings == ()
+
+
+def test_idle_and_files_are_read():
+    text = VALID.replace(
+        "gpus: 1\n", "gpus: 1\n    idle: {stop_after: 1h, warn_before: [2m, 10m]}\n"
+    )
+    idle = parse_catalogue(text).profiles["gpu"].idle
+    assert idle is not None
+    assert (idle.stop_after_ms, idle.warn_before_ms) == (3_600_000, (600_000, 120_000))
+    profile = parse_catalogue(VALID).profiles["gpu"]
+    assert (profile.idle, profile.files) == (None, False)
 
 
 # --- files -------------------------------------------------------------------------------------

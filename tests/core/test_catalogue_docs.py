@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from jhub_tokens.catalogue.pool_schema import PoolEntry, TolerationEntry
 from jhub_tokens.catalogue.schema import (
     AssignEntry,
     CatalogueFile,
@@ -23,7 +24,7 @@ REFERENCE = (Path(__file__).parents[2] / "docs" / "catalogue.md").read_text(enco
 
 
 def rows(heading: str) -> dict[str, str]:
-    section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", REFERENCE, re.M | re.S)
+    section = re.search(rf"^##+ {re.escape(heading)}\n(.*?)(?=^##|\Z)", REFERENCE, re.M | re.S)
     assert section is not None, heading
     return dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", section[1], re.M))
 
@@ -36,6 +37,8 @@ def rows(heading: str) -> dict[str, str]:
         ("`plans`", PlanEntry),
         ("`profiles`", ProfileEntry),
         ("`images`", ImageEntry),
+        ("`pools`", PoolEntry),
+        ("Tolerations", TolerationEntry),
         ("`assign`", AssignEntry),
         ("`teams`", TeamEntry),
         ("`cost_centres`", CostCentreEntry),
@@ -47,4 +50,5 @@ def test_every_key_is_explained(heading: str, model: type[BaseModel]):
     for name, info in model.model_fields.items():
         assert (written[name] == "required") == info.is_required(), name
         if not info.is_required() and isinstance(info.default, (str, bool)) and info.default:
-            assert written[name] == f"`{str(info.default).lower()}`".replace("`utc`", "`UTC`")
+            value = str(info.default)
+            assert written[name] == f"`{value.lower() if value in ('True', 'False') else value}`"
