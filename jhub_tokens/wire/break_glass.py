@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 
 from jhub_tokens.wire.base import INT64_MAX, AgeMs, Amount, Identity, Key, Name, Wire
 from jhub_tokens.wire.snapshots import TRANSIT_MS_MAX
-from jhub_tokens.wire.starts import HardwareModel, ImageChoice
+from jhub_tokens.wire.starts import HardwareModel, ImageChoice, NodePool
 
 __all__ = [
     "ActTold",
@@ -25,6 +25,7 @@ __all__ = [
     "FrozenMember",
     "HubCatalogue",
     "KnownImage",
+    "KnownPlan",
     "KnownProfile",
     "KnownTeam",
     "StartTold",
@@ -56,8 +57,27 @@ class KnownProfile(Wire):
     hardware: HardwareModel
     images: list[KnownImage] = []
     node_selector: dict[str, str] = {}
+    pools: list[NodePool] = []
+    shm_bytes: int | None = None
     environment: dict[str, str] = {}
     max_run_ms: int | None = None
+    files: bool = False
+
+
+class KnownPlan(Wire):
+    """A plan as the sign-in page shows it."""
+
+    plan: str
+    title: str
+    description: str = ""
+    allotment_mtok: int
+    calendar: bool = False  # whether its months are those of the calendar
+    price_minor: int | None = None
+    currency: str = ""
+    max_servers: int = 1
+    profiles: list[str] = []
+    trial_mtok: int | None = None
+    trial_ms: int | None = None
 
 
 class KnownTeam(Wire):
@@ -78,6 +98,10 @@ class FrozenMember(Wire):
 class HubCatalogue(Wire):
     """What the hub keeps for the time when the service is away."""
 
+    title: str = ""
+    welcome: dict[str, str] = {}
+    announcement: dict[str, str] = {}
+    plans: list[KnownPlan] = []
     zone: str = "UTC"
     enforced: bool = True
     charged: bool = True  # whether break-glass use is charged

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from jhub_tokens.wire.base import Amount, Name, Wire
+from jhub_tokens.wire.base import Amount, Key, Name, Wire
 
 __all__ = ["FeeOrder", "FeeRow", "InvoiceList", "InvoiceOrder", "InvoiceRow", "PaymentLink"]
 
@@ -15,6 +15,7 @@ class InvoiceOrder(Wire):
     """Order the catalogue's top-up of so many tokens."""
 
     tokens: Annotated[str, StringConstraints(max_length=20)]
+    key: Key | None = None  # the same key writes one invoice
 
 
 class InvoiceRow(Wire):

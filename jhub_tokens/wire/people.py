@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 
 from jhub_tokens.wire.base import Amount, Key, Wire
+from jhub_tokens.wire.questions import QuestionRow
 from jhub_tokens.wire.starts import Refusal
 
 __all__ = [
@@ -18,9 +19,24 @@ __all__ = [
     "MemberState",
     "Statement",
     "StatementLine",
+    "StatementSegment",
 ]
 
 MemberState = Literal["active", "frozen", "erased"]
+
+
+class StatementSegment(Wire):
+    """A span of a session that one grant paid for."""
+
+    from_ms: int
+    to_ms: int
+    span: str  # for people
+    amount: Amount
+    tokens: str  # `amount` rounded so that a line's segments add up to it as shown
+    source: str
+    grant: str  # for people
+    grant_id: str
+    booked: bool  # False: the session runs
 
 
 class StatementLine(Wire):
@@ -41,6 +57,8 @@ class StatementLine(Wire):
     actor: str = ""
     reason: str = ""
     break_glass: bool = False  # of a session that was started while the service was away
+    segments: list[StatementSegment] = []  # of the use of a session
+    question: QuestionRow | None = None  # what the member asked about this line
 
 
 class Statement(Wire):

@@ -13,7 +13,7 @@ from jhub_tokens.wire.standing import NoticeItem, RunningSession
 __all__ = ["Busy", "KeepOrder", "ServerReport", "ServerView"]
 
 #: What can keep a server busy that JupyterHub does not see.
-Busy = Literal["kernels", "jobs", "ssh", "gpu"]
+Busy = Literal["kernels", "jobs", "terminals", "ssh", "gpu", "page"]
 
 
 class ServerReport(Wire):

@@ -19,8 +19,9 @@ Zone = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 class SettingsView(Wire):
     """What a member has chosen."""
 
-    language: Language
-    zone: str | None  # None: the billing zone
+    language: Language  # of pages and of what is sent
+    follows_browser: bool = False  # pages are in the browser's language instead
+    zone: str | None  # to tell instants in; None: the billing zone
     channels: Channels  # beside the console, which has every notice
     urgency: Urgency  # the least urgent notices that are sent
     email: str | None  # confirmed
@@ -32,6 +33,7 @@ class SettingsOrder(Wire):
     """Everything a member may choose but the address."""
 
     language: Language
+    follows_browser: bool = False
     zone: Zone | None = None
     channels: Channels = ["email"]
     urgency: Urgency = "info"

@@ -32,6 +32,7 @@ class ServerSeen(Wire):
     started: str | None = None  # the hub's own start time, the crash-safe part of the key
     ready_age_ms: AgeMs | None = None  # None while starting; age of "first reported ready"
     alive_age_ms: AgeMs | None = None  # age of the last poll that found it alive; None: never
+    active_age_ms: AgeMs | None = None  # how long ago the hub last saw it in use; None: not known
     profile: str | None = None  # from the user options, for adoption
 
 
@@ -88,6 +89,7 @@ class Snapshot(Wire):
                         update={
                             "ready_age_ms": later(server.ready_age_ms),
                             "alive_age_ms": later(server.alive_age_ms),
+                            "active_age_ms": later(server.active_age_ms),
                         }
                     )
                     for server in self.servers
@@ -114,6 +116,9 @@ class SessionKnown(Wire):
     start_key: str  # given to an adopted server, echoed for the others
     session_id: str
     stop_in_ms: int | None = None  # fail-safe: stop then even if the service is away
+    keys_digest: str | None = (
+        None  # of the member's SSH keys; differs from what the server has: ask
+    )
 
 
 class StopOrder(Wire):

@@ -28,6 +28,8 @@ class RunningSession(Wire):
     cost: Amount  # to the instant of the answer, projected beyond proof of life
     ends_at_ms: int | None = None  # when it will be stopped as things stand
     ends_at: str | None = None
+    url: str | None = None  # of the server, once it is ready; a path where the host is not known
+    ssh_command: str | None = None  # None: not ready, or SSH is off
 
 
 class TeamStanding(Wire):
@@ -80,6 +82,7 @@ class Standing(Wire):
     zone: str
     banner: str = ""  # the catalogue's own remark, e.g. that demo rates are higher
     enforced: bool = True
+    language: str | None = None  # what the member has chosen; None: that of the browser
 
 
 class OverviewRequest(Wire):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -13,14 +13,18 @@ __all__ = [
     "Admission",
     "AdmitRequest",
     "Alternative",
+    "Availability",
     "HardwareModel",
     "ImageChoice",
+    "NodePool",
     "Offer",
     "Offers",
     "OffersRequest",
     "PayerChoice",
+    "PoolAvailability",
     "Refusal",
     "RefusalCode",
+    "Toleration",
 ]
 
 RefusalCode = Literal[
@@ -49,6 +53,7 @@ class Alternative(Wire):
     title: str
     rate_mtok_h: int
     lasts_until_ms: int | None = None
+    files: bool = False  # opens their files and nothing else
 
 
 class Refusal(Wire):
@@ -63,6 +68,28 @@ class Refusal(Wire):
     remedy: str = ""  # what the member can do, e.g. how to top up
 
 
+class PoolAvailability(Wire):
+    """What a pool of nodes has for one profile now."""
+
+    pool: str
+    title: str
+    gpu_model: str | None = None
+    free: int  # servers of this profile that would find a place now
+    total: int  # that many if the nodes were empty
+    nodes: int  # those that can be used
+    waiting: int = 0  # servers that wait for a place in this pool
+    waiting_reason: str = ""  # for people: what they wait for
+    expected_wait_s: int | None = None  # while nothing is free; None: not known
+
+
+class Availability(Wire):
+    """Where a profile would find a place now, as seen a moment ago."""
+
+    pools: list[PoolAvailability]
+    text: str  # "2 of 4 free now"
+    alternatives: list[Alternative] = []  # while nothing is free: open to this member, with a place
+
+
 class HardwareModel(Wire):
     """The hardware of a profile."""
 
@@ -70,6 +97,7 @@ class HardwareModel(Wire):
     memory_bytes: int
     gpus: int = 0
     gpu_models: list[str] = []
+    spot: bool = False  # its nodes may be taken away at short notice
     text: str  # "4 cores · 8 GB"
 
 
@@ -111,6 +139,9 @@ class Offer(Wire):
     lasts_ms: int | None = None
     payers: list[PayerChoice] = []  # those that would carry it, the member's own first
     max_run_ms: int | None = None  # it is stopped after that, from ready on
+    availability: Availability | None = None  # None: not known, or not to be looked at
+    files: bool = False  # opens the member's files and nothing else
+    idle_stop_ms: int | None = None  # it is stopped when nothing has used it for so long
 
 
 class OffersRequest(Wire):
@@ -142,6 +173,31 @@ class AdmitRequest(Wire):
     max_run_ms: Annotated[int, Field(ge=60_000, le=366 * 86_400_000)] | None = None
 
 
+class Toleration(Wire):
+    """A taint that does not keep a server off a node; what is missing matches all."""
+
+    key: str | None = None
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    seconds: int | None = None
+
+
+class NodePool(Wire):
+    """The nodes that a start goes to, for spawners that know nodes."""
+
+    pool: str
+    title: str
+    gpu_model: str | None = None
+    selector: dict[str, str] = {}
+    tolerations: list[Toleration] = []
+    affinity: dict[str, Any] = {}  # as Kubernetes writes it
+    gpu_resource: str = "nvidia.com/gpu"
+    spot: bool = False
+    priority_class: str | None = None
+    runtime_class: str | None = None
+
+
 class Admission(Wire):
     """An admitted start and what to start."""
 
@@ -155,6 +211,13 @@ class Admission(Wire):
     image: ImageChoice | None = None
     image_reference: str | None = None
     node_selector: dict[str, str] = {}
+    pool: NodePool | None = None  # None: the profile names none
+    shm_bytes: int | None = None  # size of /dev/shm; None: as it comes
+    restored_claims: list[str] = []  # volumes of the member beside the workspace
+    workspace_bytes: int | None = None  # size of the member's volume; None: the spawner's own
     environment: dict[str, str] = {}
+    authorized_keys: list[str] = []  # the member's SSH public keys, for an authorized_keys file
+    files: bool = False  # no kernels, no terminals
+    stop_time_ms: int | None = None  # what stopping it may take; None: not known
     balance: Amount
     shadow_refusal: Refusal | None = None  # what would have been said if rules were enforced
