@@ -12,6 +12,7 @@ from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.closing import finish_wallet
 from jhub_tokens.ledger.loading import TROUBLE, load_wallets
+from jhub_tokens.ledger.records import StopEnded
 from jhub_tokens.ledger.saving import save_wallets
 from jhub_tokens.ledger.wallet import OpenWallet
 
@@ -32,6 +33,7 @@ class Changed:
     notices: int = 0
     stops: int = 0
     failed: set[str] = field(default_factory=set)
+    stops_ended: list[StopEnded] = field(default_factory=list)
 
 
 def change_wallets(
@@ -67,6 +69,7 @@ def change_wallets(
             sound.append(wallet)
             done.notices += notices
             done.stops += stops
+            done.stops_ended += wallet.batch.stops_ended
         save_wallets(connection, sound)
     if done.failed:
         wallets = schema.wallets

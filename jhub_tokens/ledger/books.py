@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
@@ -16,11 +16,13 @@ from jhub_tokens.ledger import (
     membership,
     migrate,
     observe,
+    own_data,
     plans,
     reads,
     refunds,
     schema,
     sessions,
+    stamps,
     statements,
     teams,
 )
@@ -28,13 +30,18 @@ from jhub_tokens.ledger.audit import Finding, audit
 from jhub_tokens.ledger.batches import Changed, change_wallets
 from jhub_tokens.ledger.break_glass import BreakGlassBooks
 from jhub_tokens.ledger.directory import DirectoryBooks
+from jhub_tokens.ledger.ends import ClusterBooks
 from jhub_tokens.ledger.exported_seals import ExportedSeals
 from jhub_tokens.ledger.finance import FinanceBooks
 from jhub_tokens.ledger.finance_records import Basis
+from jhub_tokens.ledger.invitations import TeamBooks
+from jhub_tokens.ledger.itemised import ItemisedStatement, itemised
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.money_records import RefundBooked
 from jhub_tokens.ledger.outbox import Outbox, notice_record
+from jhub_tokens.ledger.oversight import OversightBooks
 from jhub_tokens.ledger.payments import PaymentBooks
+from jhub_tokens.ledger.questions import QuestionBooks
 from jhub_tokens.ledger.records import (
     AdvanceReport,
     GrantBooked,
@@ -53,8 +60,11 @@ from jhub_tokens.ledger.records import (
 )
 from jhub_tokens.ledger.runner import Runner
 from jhub_tokens.ledger.seals import SealBooks
+from jhub_tokens.ledger.self_service import SelfServiceBooks
 from jhub_tokens.ledger.servers import ServerBooks
+from jhub_tokens.ledger.ssh_keys import SshKeyBooks
 from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure, open_engine, unbound
+from jhub_tokens.ledger.usage import UsageBooks
 from jhub_tokens.ledger.vouchers import VoucherBooks
 from jhub_tokens.ledger.wallet import OpenWallet
 from jhub_tokens.wire import Identity, Snapshot
@@ -127,6 +137,20 @@ class Ledger:
         self.payments = PaymentBooks(runner)
         #: Running servers' own matters: their state, keep-running, stops their members ask for.
         self.servers = ServerBooks(runner)
+        #: What the cluster itself tells of servers.
+        self.cluster = ClusterBooks(runner)
+        #: Teams as their owners see them, and invitations.
+        self.teams = TeamBooks(runner)
+        #: What members do with their plan themselves.
+        self.self_service = SelfServiceBooks(runner)
+        #: SSH public keys that open members' servers.
+        self.ssh_keys = SshKeyBooks(runner)
+        #: What administrators see and do across all members.
+        self.oversight = OversightBooks(runner)
+        #: What servers consumed, by day, hour and profile.
+        self.usage = UsageBooks(runner)
+        #: Members' questions about a charge, and their answers.
+        self.questions = QuestionBooks(runner)
 
     def ping(self) -> None:
         """Ask the database whether it is there."""
@@ -156,6 +180,16 @@ class Ledger:
         if created is not None:
             return self._find(members.name == name, members.hub_created == created)
         return self._find(members.name == name, members.holds_name.is_(True))
+
+    def own_data(self, member_id: str) -> dict[str, list[dict[str, Any]]]:
+        """Return everything the books hold about a member, by table.
+
+        Raises
+        ------
+        LedgerError
+            If there is no such member (``unknown_member``).
+        """
+        return self._read(own_data.own_data, member_id)
 
     def _find(self, *conditions: Any) -> MemberRecord | None:
         with self._translated(), self._store.read() as connection:
@@ -428,6 +462,10 @@ class Ledger:
         """Return the statement of [`from_ms`, `to_ms`): opening plus lines is closing."""
         return self._read(statements.statement, member_id, from_ms, to_ms)
 
+    def itemised(self, member_id: str, from_ms: int, to_ms: int) -> ItemisedStatement:
+        """Return the statement of [`from_ms`, `to_ms`) with sessions' segments and questions."""
+        return self._read(itemised, member_id, from_ms, to_ms)
+
     def statement_as_of(
         self, member_id: str, at_ms: int, basis: Basis = "effective"
     ) -> StatementView:
@@ -474,6 +512,14 @@ class Ledger:
         query = query.order_by(table.c.created_ms.desc(), table.c.notice_id).limit(limit)
         with self._translated(), self._store.read() as connection:
             return tuple(notice_record(row) for row in connection.execute(query).mappings())
+
+    def wallet_stamps(self, member_ids: Collection[str]) -> dict[str, Hashable]:
+        """Return for each of up to `stamps.MEMBERS_MAX` members what changes with each write.
+
+        Equal stamps: nothing that the member's page shows was written in between. Who has none
+        is no member.
+        """
+        return self._read(stamps.wallet_stamps, member_ids)
 
     def mark_notices_seen(self, member_id: str, notice_ids: Iterable[str]) -> None:
         """Note that a member has seen these notices."""

@@ -60,7 +60,9 @@ def stop_lead_ms(wallet: OpenWallet) -> int:
 def cuts_of(wallet: OpenWallet, dry_ms: int | None) -> tuple[dict[str, list[Cut]], list[int]]:
     """Return each open session's cuts, the earliest first, and when limits begin anew.
 
-    A session that is not ready yet burns nothing, but stops with the others of a dry wallet.
+    A session that is not ready yet burns nothing, but stops with the others of a dry wallet. One
+    that opens files only is there for when it is dry. That nothing uses a server is another
+    matter: see `idle`.
     """
     open_sessions = wallet.open_sessions()
     running = any(s["ready_ms"] is not None for s in open_sessions)
@@ -70,8 +72,8 @@ def cuts_of(wallet: OpenWallet, dry_ms: int | None) -> tuple[dict[str, list[Cut]
     limits, resets_ms = _member_cuts(wallet, {s["member_id"] for s in open_sessions})
     found = {}
     for session in open_sessions:
-        cuts = [*common]
-        if session["ready_ms"] is not None:
+        cuts = [] if session["files"] else [*common]
+        if session["ready_ms"] is not None and not session["files"]:
             cuts += [_before(at_ms, session, why) for at_ms, why in limits[session["member_id"]]]
         if session["stop_by_ms"] is not None:
             cuts.append(_before(session["stop_by_ms"], session, session["stop_by_reason"]))

@@ -13,6 +13,7 @@ from typing import Any
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Policy
 from jhub_tokens.ledger.cuts import Cut, cuts_of, dry_at, horizon_ms
+from jhub_tokens.ledger.idle import LOOK_AGAIN_MS, Idle, idle_of, is_waited_for
 from jhub_tokens.ledger.records import NoticeKind
 from jhub_tokens.ledger.rows import Row, new_id
 from jhub_tokens.ledger.saving import LADDER
@@ -23,8 +24,8 @@ __all__ = ["Deadlines", "close_stop_order", "notify", "reschedule", "set_end"]
 PROOF_WAIT_MS = 5_000
 #: Ends that somebody has set, who says so at once: their stop needs no notice of its own.
 TOLD_ELSEWHERE = ("frozen", "asked")
-#: An end that the member has asked for holds whether or not the rules are enforced.
-ALWAYS_ENFORCED = ("asked",)
+#: An end that somebody has asked for holds whether or not the rules are enforced.
+ALWAYS_ENFORCED = ("asked", "ordered")
 
 
 class Deadlines:
@@ -129,12 +130,18 @@ def _percent_notices(
         wallet.row["percent_noticed"] = max(reached)
         params = {"percent": max(reached), "balance": str(balance)}
         done.notices += notify(wallet, "used_percent", params)
+    noticed = wallet.row["percent_noticed"]
+    booked = sum(grant["remaining_grains"] for grant in wallet.grants.values())
+    upcoming = []
+    if noticed and balance * 100 <= allotment * (100 - noticed) < booked * 100:
+        # Said as time goes, booked as proof comes: until then the list of members says otherwise.
+        upcoming.append(wallet.now_ms + LOOK_AGAIN_MS)
     for percent in sorted(policy.warn_used_percent):
-        if percent > wallet.row["percent_noticed"]:
+        if percent > noticed:
             level = allotment * (100 - percent) // 100
             low_ms = burndown.low_at(walk, level, horizon_ms(wallet))
-            return [] if low_ms is None else [low_ms]
-    return []
+            return upcoming if low_ms is None else [*upcoming, low_ms]
+    return upcoming
 
 
 # --- its servers -------------------------------------------------------------------------------
@@ -156,6 +163,7 @@ def _cut(
         session["cut_ms"] = mine[0].at_ms if mine and running else None
         due = [cut for cut in mine if cut.due_ms <= wallet.now_ms]
         upcoming += [cut.due_ms for cut in mine]
+        upcoming += _idle(wallet, session, due, done)
         _take_back(wallet, session, {cut.reason for cut in due})
         if due:
             first = next((cut for cut in due if cut.reason in ALWAYS_ENFORCED), due[0])
@@ -167,6 +175,41 @@ def _cut(
     for (member_id, cut), sessions in warned.items():
         upcoming += _time_notices(wallet, member_id, cut, sessions, policy, done)
     return upcoming
+
+
+def _idle(wallet: OpenWallet, session: Row, due: list[Cut], done: Deadlines) -> list[int]:
+    """Warn of a server that nothing uses; add its stop to what is `due` if it is.
+
+    Apart from other cuts: use puts this one off without a word, and until then nobody should
+    miss a warning of another. Returns the instants at which more of it will be due.
+    """
+    idle, now_ms = idle_of(wallet, session), wallet.now_ms
+    if idle is None:
+        return [now_ms + LOOK_AGAIN_MS] if is_waited_for(wallet, session) else []
+    warned_ms = session["idle_warned_ms"]
+    if warned_ms is not None and warned_ms <= idle.since_ms:
+        session["idle_warned_ms"] = session["idle_noticed_ms"] = None  # it was used again
+    if idle.cut.due_ms <= now_ms:
+        due.append(idle.cut)
+        return []
+    return [idle.cut.due_ms, *_idle_notices(wallet, session, idle, done)]
+
+
+def _idle_notices(wallet: OpenWallet, session: Row, idle: Idle, done: Deadlines) -> list[int]:
+    """Notice the smallest threshold reached; return the instants of those to come."""
+    now_ms, noticed_ms = wallet.now_ms, session["idle_noticed_ms"]
+    ahead = {t for t in idle.warn_before_ms if noticed_ms is None or t < noticed_ms}
+    reached = {t for t in ahead if idle.cut.at_ms - t <= now_ms}
+    if reached:
+        noticed_ms = min(reached)
+        kind: NoticeKind = "last_warning"
+        if noticed_ms > min(idle.warn_before_ms):
+            kind = "time_left"
+        _warn(wallet, kind, idle.cut, noticed_ms, session["member_id"], [session], done)
+        session["idle_noticed_ms"] = noticed_ms
+        if session["idle_warned_ms"] is None:
+            session["idle_warned_ms"] = now_ms
+    return [idle.cut.at_ms - t for t in ahead - reached]
 
 
 def _take_back(wallet: OpenWallet, session: Row, reasons: set[str]) -> None:
@@ -194,10 +237,13 @@ def _stop(
             "servers": [_server(s) for s in sessions],
             "renews_at_ms": wallet.row["period_end_ms"],
         }
-        notify(wallet, kind if enforce else "would_stop", params, [member_id])
+        told = kind if enforce or cut.reason in ALWAYS_ENFORCED else "would_stop"
+        notify(wallet, told, params, [member_id])
         done.notices += 1
     for session in sessions:
         session["noticed_ms"] = STOP_SAID
+        if cut.reason == "idle":
+            session["idle_noticed_ms"] = STOP_SAID
         if (enforce or cut.reason in ALWAYS_ENFORCED) and session["stop_reason"] is None:
             _order_stop(wallet, session, cut.reason)
             done.stops += 1
@@ -223,19 +269,32 @@ def _time_notices(
         # Several at once (a short balance at the start): only the most urgent is worth saying.
         noticed_ms = min(reached)
         kind: NoticeKind = "last_warning" if noticed_ms == last_ms else "time_left"
-        params = {
-            "reason": cut.reason,
-            "threshold_ms": noticed_ms,
-            "dry_at_ms": cut.at_ms,
-            "stop_at_ms": cut.due_ms,
-            "servers": [_server(s) for s in sessions],
-        }
-        notify(wallet, kind, params, [member_id])
-        done.notices += 1
+        _warn(wallet, kind, cut, noticed_ms, member_id, sessions, done)
         ahead = {t for t in ahead if t < noticed_ms}
     for session in sessions:
         session["noticed_ms"] = noticed_ms
     return [cut.at_ms - t for t in ahead]
+
+
+def _warn(
+    wallet: OpenWallet,
+    kind: NoticeKind,
+    cut: Cut,
+    threshold_ms: int,
+    member_id: str,
+    sessions: Sequence[Row],
+    done: Deadlines,
+) -> None:
+    """Tell a member that servers are going to be stopped."""
+    params = {
+        "reason": cut.reason,
+        "threshold_ms": threshold_ms,
+        "dry_at_ms": cut.at_ms,
+        "stop_at_ms": cut.due_ms,
+        "servers": [_server(s) for s in sessions],
+    }
+    notify(wallet, kind, params, [member_id])
+    done.notices += 1
 
 
 def _order_stop(wallet: OpenWallet, session: Row, reason: str) -> None:

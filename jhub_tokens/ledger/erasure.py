@@ -192,12 +192,20 @@ def _forget(connection: Connection, wallet: OpenWallet, member_id: str, now_ms: 
     servers = select(_sessions.c.server_name).where(_sessions.c.member_id == member_id)
     told = {name, *connection.execute(servers.distinct()).scalars()} - {""}
     _forget_notices(connection, member_id, told)
-    for table in (schema.member_facts, schema.member_settings, schema.voucher_tries):
+    for table in (
+        schema.member_facts,
+        schema.member_settings,
+        schema.ssh_keys,
+        schema.voucher_tries,
+    ):
         connection.execute(delete(table).where(table.c.member_id == member_id))
     reports = schema.server_reports
     connection.execute(delete(reports).where(reports.c.session_id.in_(mine)))
     _forget_remarks(connection, wallet.wallet_id, mine, now_ms)
     _forget_keys(connection, wallet.wallet_id, mine)
+    said, done = schema.admin_act_remarks, schema.admin_acts
+    about = select(done.c.act_id).where(done.c.member_id == member_id)
+    connection.execute(update(said).where(said.c.act_id.in_(about)).values(reason=""))
     changes, orders = schema.plan_changes, schema.stop_orders
     of_mine = changes.c.subscription_id == wallet.subscription["subscription_id"]
     connection.execute(update(changes).where(of_mine).values(actor="", reason=""))
@@ -213,11 +221,22 @@ def _forget(connection: Connection, wallet: OpenWallet, member_id: str, now_ms: 
         .where(_invoices.c.member_id == member_id)
         .values(actor="", checkout_url="")
     )
+    _forget_questions(connection, member_id)
     teams = schema.team_members
     connection.execute(
         update(teams)
         .where(teams.c.member_id == member_id, teams.c.left_ms.is_(None))
         .values(left_ms=now_ms)
+    )
+    connection.execute(update(teams).where(teams.c.member_id == member_id).values(invited=False))
+    invitations = schema.team_invitations
+    connection.execute(
+        update(invitations)
+        .where(
+            or_(invitations.c.member_id == member_id, invitations.c.invited_by == member_id),
+            invitations.c.answered_ms.is_(None),
+        )
+        .values(answered_ms=now_ms, answer="withdrawn")
     )
     # Whoever signs in with this hub account again is a new member: to know them again, their
     # account would have to be remembered.
@@ -258,6 +277,14 @@ def _forget_keys(connection: Connection, wallet_id: str, sessions: Any) -> None:
     for caller, key in connection.execute(query).all():
         this = update(table).where(table.c.caller == caller, table.c.key == key)
         connection.execute(this.values(key=f"erased-{new_id()}"))
+
+
+def _forget_questions(connection: Connection, member_id: str) -> None:
+    """Empty what the member asked and what was answered; that there was a question stays."""
+    asked, answers = schema.questions, schema.question_answers
+    mine = select(asked.c.question_id).where(asked.c.member_id == member_id)
+    connection.execute(update(answers).where(answers.c.question_id.in_(mine)).values(text=""))
+    connection.execute(update(asked).where(asked.c.member_id == member_id).values(text=""))
 
 
 def _forget_notices(connection: Connection, member_id: str, told: Set[str]) -> None:

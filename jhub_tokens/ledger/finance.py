@@ -30,6 +30,7 @@ from jhub_tokens.ledger.months import (
     close_month,
     closed_figures,
     closed_months,
+    month_to_close,
     standing_figures,
 )
 from jhub_tokens.ledger.posting import effective_ms
@@ -81,6 +82,10 @@ class FinanceBooks:
     def closed_months(self) -> tuple[ClosedMonth, ...]:
         """Return the closed months, the latest first."""
         return self._runner.read(_closed_months)
+
+    def month_to_close(self) -> str | None:
+        """Return the month whose turn it is to be closed, over or not; None: nothing is booked."""
+        return self._runner.read(month_to_close)
 
     def report(
         self, from_month: str, to_month: str, by: Sequence[Dimension] = ("plan",)

@@ -38,6 +38,7 @@ GUARDED_TABLES = (
     "break_glass_acts",
     "break_glass_ends",
     "break_glass_starts",
+    "admin_acts",
     *FINANCE_TABLES,
 )
 #: Each operation that is refused, and PostgreSQL's code for a trigger before it, one a statement.

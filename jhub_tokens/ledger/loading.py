@@ -56,6 +56,10 @@ _PAST = select(
     _s.c.settled.is_(True),
     _s.c.ready_ms.is_not(None),
 )
+_r = schema.server_reports.c
+_REPORTS = select(_r.session_id, _r.keep_until_ms, _r.active_ms, _r.reported_ms).where(
+    _r.session_id.in_(bindparam("session_ids", expanding=True))
+)
 _AHEAD = (
     select(_t.c.wallet_id, _t.c.kind, _t.c.at_ms, _t.c.change_grains)
     .join(_w, _w.c.wallet_id == _t.c.wallet_id)
@@ -176,6 +180,7 @@ def _load(
             on_trouble(row["wallet_id"])
     past = _past(connection, loaded, now_ms)
     ahead = _ahead(connection, loaded, now_ms)
+    reports = _reports(connection, sessions)
     return [
         OpenWallet(
             connection,
@@ -188,6 +193,7 @@ def _load(
             past[item.wallet_id],
             ahead[item.wallet_id],
             item.own,
+            reports[item.wallet_id],
         )
         for item in loaded
     ]
@@ -284,6 +290,21 @@ class _Teams:
             if team.member_cap_mtok is not None:
                 return int(team.member_cap_mtok) * GRAINS_PER_MILLITOKEN
         return None
+
+
+def _reports(connection: Connection, sessions: dict[str, list[Row]]) -> dict[str, dict[str, Row]]:
+    """Return, by wallet and session, what servers say of themselves whose idleness matters."""
+    found: dict[str, dict[str, Row]] = defaultdict(dict)
+    wallet_of = {
+        session["session_id"]: wallet_id
+        for wallet_id, rows in sessions.items()
+        for session in rows
+        if session["idle_stop_ms"] is not None and session["ended_ms"] is None
+    }
+    if wallet_of:
+        for row in rows_of(connection.execute(_REPORTS, {"session_ids": list(wallet_of)})):
+            found[wallet_of[row["session_id"]]][row["session_id"]] = row
+    return found
 
 
 def _past(connection: Connection, loaded: Iterable[_Loaded], now_ms: int) -> dict[str, list[Row]]:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.outbox import EMAIL
 from jhub_tokens.ledger.records import Language, LedgerError, Urgency
@@ -29,9 +30,11 @@ class MemberSettings:
     Parameters
     ----------
     language
-        Of notices, in the console and elsewhere.
+        Of pages and of all that is sent.
+    follows_browser
+        Whether pages are in the language of the browser instead.
     zone
-        In which instants of notices are told; None: the billing zone.
+        In which instants are told; None: the billing zone.
     channels
         By which notices are sent, beside the console, which has them all.
     urgency
@@ -43,6 +46,7 @@ class MemberSettings:
     """
 
     language: Language = "en"
+    follows_browser: bool = True
     zone: str | None = None
     channels: tuple[str, ...] = (EMAIL,)
     urgency: Urgency = "info"
@@ -68,11 +72,20 @@ class MemberSettingsBooks:
         """Return a member's settings; the defaults for whoever has chosen nothing."""
         return self._runner.read(settings_of, member_id)
 
+    def language_of(self, name: str, created: str | None) -> Language | None:
+        """Return the language that the hub user of this name has chosen, None for none."""
+        return self._runner.read(speech_of, name, created)[0]
+
+    def speech_of(self, name: str, created: str | None) -> tuple[Language | None, str | None]:
+        """Return the language and the zone that a hub user has chosen, None for none."""
+        return self._runner.read(speech_of, name, created)
+
     def change(
         self,
         member_id: str,
         *,
         language: Language,
+        follows_browser: bool = False,
         zone: str | None,
         channels: Sequence[str],
         urgency: Urgency,
@@ -81,7 +94,13 @@ class MemberSettingsBooks:
         return self._runner.write(
             change,
             member_id,
-            {"language": language, "zone": zone, "channels": list(channels), "urgency": urgency},
+            {
+                "language": language,
+                "follows_browser": follows_browser,
+                "zone": zone,
+                "channels": list(channels),
+                "urgency": urgency,
+            },
         )
 
     def ask_email(self, member_id: str, address: str) -> MemberSettings:
@@ -117,6 +136,25 @@ def settings_of(
     query = select(_table).where(_table.c.member_id == member_id)
     row = connection.execute(query).mappings().first()
     return MemberSettings() if row is None else _record(row)
+
+
+def speech_of(
+    connection: Connection, catalogue: Catalogue, now_ms: int, name: str, created: str | None
+) -> tuple[Language | None, str | None]:
+    """Return how a hub user wants to be spoken to; see `MemberSettingsBooks.speech_of`."""
+    members = schema.members
+    query = (
+        select(_table.c.language, _table.c.follows_browser, _table.c.zone)
+        .join(members, members.c.member_id == _table.c.member_id)
+        .where(members.c.name == name)
+        .order_by(members.c.hub_created.desc())
+    )
+    if created is not None:
+        query = query.where(members.c.hub_created == created)
+    row = connection.execute(query).first()
+    if row is None:
+        return None, None
+    return (None if row.follows_browser else row.language), row.zone
 
 
 def change(
@@ -158,7 +196,7 @@ def confirm_email(
     if row["email_asked"] != address:
         raise LedgerError(
             "not_asked",
-            "Another address was asked for since, or the address was removed.",
+            _("Another address was asked for since, or the address was removed."),
             "email",
         )
     confirmed = {"email": address, "email_confirmed_ms": now_ms, "email_asked": None}
@@ -182,6 +220,7 @@ def _locked(connection: Connection, member_id: str) -> Any:
     values = {
         "member_id": member_id,
         "language": default.language,
+        "follows_browser": default.follows_browser,
         "channels": list(default.channels),
         "urgency": default.urgency,
     }
@@ -197,6 +236,7 @@ def _update(connection: Connection, member_id: str, values: dict[str, Any]) -> M
 def _record(row: Any) -> MemberSettings:
     return MemberSettings(
         row["language"],
+        row["follows_browser"],
         row["zone"],
         tuple(row["channels"]),
         row["urgency"],

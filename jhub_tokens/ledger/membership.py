@@ -12,6 +12,7 @@ from jhub_tokens.catalogue import Catalogue, Plan
 from jhub_tokens.facts import Facts
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.accounts import open_account
+from jhub_tokens.ledger.acts import note_act
 from jhub_tokens.ledger.closing import finish_wallet
 from jhub_tokens.ledger.deadlines import notify, set_end
 from jhub_tokens.ledger.facts import (
@@ -23,12 +24,13 @@ from jhub_tokens.ledger.facts import (
     note_frozen_by,
 )
 from jhub_tokens.ledger.loading import load_wallet, load_wallets
+from jhub_tokens.ledger.oversight_records import ActKind
 from jhub_tokens.ledger.plans import change_by_rule
 from jhub_tokens.ledger.records import MemberRecord
 from jhub_tokens.ledger.rows import new_id
 from jhub_tokens.ledger.saving import save_wallets
 from jhub_tokens.ledger.subscriptions import held_plan
-from jhub_tokens.ledger.teams import follow_groups, teams_joined
+from jhub_tokens.ledger.teams import Ties, follow_groups, ties_of
 from jhub_tokens.wire import Identity
 
 __all__ = [
@@ -111,25 +113,23 @@ def known_members(
         some = schema.members.c.hub_user_id.in_(user_ids[first : first + _AT_ONCE])
         rows += connection.execute(select_members().where(some)).mappings().all()
     found = {(row["hub_user_id"], row["hub_created"]): row for row in rows}
-    joined = teams_joined(connection, catalogue, [row["member_id"] for row in rows])
+    ties = ties_of(connection, catalogue, [row["member_id"] for row in rows])
     return {
         key: member_record(row)
         for key, identity in asked.items()
         if (row := found.get(key)) is not None
-        and not _is_news(catalogue, row, identity, joined.get(row["member_id"], frozenset()))
+        and not _is_news(catalogue, row, identity, ties.get(row["member_id"], Ties()))
     }
 
 
-def _is_news(
-    catalogue: Catalogue, row: RowMapping, identity: Identity, joined: frozenset[str]
-) -> bool:
+def _is_news(catalogue: Catalogue, row: RowMapping, identity: Identity, ties: Ties) -> bool:
     return (
         row["name"] != identity.name
         or not row["holds_name"]
         or are_news(row, identity.facts)
         or _plan_by_rule(catalogue, row, identity) is not None
         or row["cost_centre"] != catalogue.cost_centre_of(identity.name, identity.groups)
-        or joined != {team.name for team in catalogue.teams_of(identity.groups)}
+        or ties.joined != ties.wanted(catalogue, identity.groups)
     )
 
 
@@ -279,6 +279,8 @@ def set_frozen(
     if frozen:
         note_frozen_by(connection, member_id, provider=False)
     if changed.rowcount:
+        kind: ActKind = "frozen" if frozen else "unfrozen"
+        note_act(connection, now_ms, kind, actor, member_id=member_id, reason=reason)
         for wallet in wallets:
             wallet.advance()
             if wallet.wallet_id == own.wallet_id:

@@ -41,6 +41,7 @@ __all__ = [
     "closed_end_ms",
     "closed_figures",
     "closed_months",
+    "month_to_close",
     "standing_figures",
 ]
 
@@ -162,6 +163,15 @@ def standing_figures(connection: Connection, to_ms: int) -> list[Figure]:
 # --- may it be closed? -------------------------------------------------------------------------
 
 
+def month_to_close(connection: Connection, catalogue: Catalogue, now_ms: int) -> str | None:
+    """Return the month whose turn it is, over or not; None while nothing is booked."""
+    done = closed_months(connection)
+    if done:
+        return next_month(done[0].month)
+    first_ms = connection.execute(select(func.min(effective_ms()))).scalar()
+    return None if first_ms is None else month_of(first_ms, catalogue.zone)
+
+
 def _closable_end_ms(connection: Connection, catalogue: Catalogue, now_ms: int, month: str) -> int:
     """Return the end of a month whose turn it is.
 
@@ -174,12 +184,7 @@ def _closable_end_ms(connection: Connection, catalogue: Catalogue, now_ms: int, 
     if now_ms < end_ms:
         message = f"{month} is not over yet in {catalogue.zone}; close it when it is."
         raise LedgerError("month_runs", message, "month")
-    done = closed_months(connection)
-    if done:
-        expected = next_month(done[0].month)
-    else:
-        first_ms = connection.execute(select(func.min(effective_ms()))).scalar()
-        expected = month if first_ms is None else month_of(first_ms, catalogue.zone)
+    expected = month_to_close(connection, catalogue, now_ms) or month
     if month != expected:
         message = f"Months are closed in order: {expected} is the next one."
         raise LedgerError("not_in_order", message, "month")

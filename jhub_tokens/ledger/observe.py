@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, func, insert, select, update
 
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger import schema
@@ -20,7 +20,7 @@ from jhub_tokens.ledger.batches import change_wallets
 from jhub_tokens.ledger.deadlines import set_end
 from jhub_tokens.ledger.loading import rows_of
 from jhub_tokens.ledger.membership import ensure_member, find_member, known_members
-from jhub_tokens.ledger.records import ObserveReport
+from jhub_tokens.ledger.records import ObserveReport, StopEnded
 from jhub_tokens.ledger.rows import Row, new_id
 from jhub_tokens.ledger.sessions import (
     bury,
@@ -59,7 +59,28 @@ _PROVE = (
         (schema.sessions.c.alive_to_ms.is_(None))
         | (schema.sessions.c.alive_to_ms < bindparam("at")),
     )
-    .values(alive_to_ms=bindparam("at"))
+    .values(
+        alive_to_ms=bindparam("at"),
+        hub_active_ms=func.coalesce(
+            bindparam("used", type_=BigInteger), schema.sessions.c.hub_active_ms
+        ),
+    )
+)
+_STOPPED = (
+    update(schema.sessions)
+    .where(
+        schema.sessions.c.start_key == bindparam("key"),
+        schema.sessions.c.end_reason == "deleted",
+    )
+    .values(end_reason="stopped")
+)
+_ENDED_BY_CLUSTER = (
+    select(schema.cluster_ends.c.session_id)
+    .join(schema.sessions)
+    .where(
+        schema.sessions.c.start_key == bindparam("key"),
+        schema.sessions.c.ended_ms.is_not(None),
+    )
 )
 _USED = (
     update(schema.members)
@@ -90,10 +111,12 @@ class _Observation:
         self.changes: dict[str, list[Change]] = defaultdict(list)  # by wallet
         self.used: set[str] = set()  # members something happened to
         self.alive: dict[str, int] = {}  # session → proof of life
+        self.in_use: dict[str, int] = {}  # session → when the hub last saw it in use
         self.seen: list[str] = []  # a start key for each server of the snapshot
         self.known: dict[str, dict[str, Any]] = {}  # open sessions by start key
         self.told: dict[str, str] = {}  # start key → wallet, of the ends and cancellations
         self.failed: set[str] = set()  # wallets that could not take it in
+        self.stops_ended: tuple[StopEnded, ...] = ()
 
     def run(self) -> ObserveReport:
         current = self._is_current()
@@ -184,6 +207,8 @@ class _Observation:
             self._end(session, self._ago_ms(end.ended_age_ms), end.reason)
         elif end.reason in ("cancelled", "failed"):
             self._cancelled(end.start_key)
+        elif end.reason == "stopped":
+            self._stopped(end.start_key)
 
     def _cancelled(self, start_key: str) -> None:
         session = self.known.pop(start_key, None) or self._just_admitted(start_key)
@@ -206,11 +231,20 @@ class _Observation:
         session_id = session["session_id"]
 
         def end(wallet: OpenWallet) -> None:
-            # It may have been ended by somebody else before the wallet was locked.
-            if session_id in wallet.sessions:
-                end_session(wallet, wallet.sessions[session_id], ended_ms, reason)
+            locked = wallet.sessions.get(session_id)
+            if locked is not None and locked["ended_ms"] is None:
+                end_session(wallet, locked, ended_ms, reason)
+            elif reason == "stopped":
+                # Ended by somebody else before the wallet was locked.
+                self._stopped(session["start_key"])
+                if locked is not None and locked["end_reason"] == "deleted":
+                    locked["end_reason"] = reason
 
         self._change(session, end)
+
+    def _stopped(self, start_key: str) -> None:
+        """Note that the pod which the cluster saw deleted was deleted by the hub itself."""
+        self.connection.execute(_STOPPED, {"key": start_key})
 
     def _ready(self, session: dict[str, Any], ready_ms: int, alive_ms: int | None) -> None:
         session_id = session["session_id"]
@@ -226,6 +260,9 @@ class _Observation:
             session = self._by_place(server)
         alive_ms = None if server.alive_age_ms is None else self._ago_ms(server.alive_age_ms)
         ready_ms = None if server.ready_age_ms is None else self._ago_ms(server.ready_age_ms)
+        if session is None and self._is_over(server):
+            self.seen.append(str(server.start_key))
+            return
         if session is None:
             self._adopt(server, alive_ms, ready_ms)
             return
@@ -238,6 +275,16 @@ class _Observation:
             self.alive[session_id] = self._ago_ms(self.snapshot.age_ms)
         elif alive_ms is not None:
             self.alive[session_id] = alive_ms
+            self._in_use(session, server)
+
+    def _in_use(self, session: Row, server: ServerSeen) -> None:
+        """Note when the hub last saw a server in use."""
+        if server.active_age_ms is None:
+            return
+        self.in_use[session["session_id"]] = self._ago_ms(server.active_age_ms)
+        if session["idle_stop_ms"] is not None and session["hub_active_ms"] is None:
+            # From now on something is known of it: its wallet is to look when that matters.
+            self.changes[session["wallet_id"]].append(lambda wallet: None)
 
     def _by_place(self, server: ServerSeen) -> dict[str, Any] | None:
         """Find the adopted session of a server that does not know its own key (any more)."""
@@ -254,6 +301,13 @@ class _Observation:
             if here and (server.start_key or session["hub_started"] == server.started):
                 return self.known.pop(start_key)
         return None
+
+    def _is_over(self, server: ServerSeen) -> bool:
+        """Tell whether the cluster has seen the end of a server that the hub still shows."""
+        if server.start_key is None:
+            return False
+        asked = {"key": server.start_key}
+        return self.connection.execute(_ENDED_BY_CLUSTER, asked).first() is not None
 
     def _adopt(self, server: ServerSeen, alive_ms: int | None, ready_ms: int | None) -> None:
         """Meter a server that runs without a session, from the instant it was first seen."""
@@ -312,11 +366,15 @@ class _Observation:
             self.connection, self.catalogue, self.now_ms, list(self.changes), self._apply
         )
         self.failed = changed.failed
+        self.stops_ended = tuple(changed.stops_ended)
         if self.used:
             used = [{"of_member": key, "now_ms": self.now_ms} for key in sorted(self.used)]
             self.connection.execute(_USED, used)
         if self.alive:
-            proofs = [{"key": key, "at": self.alive[key]} for key in sorted(self.alive)]
+            proofs = [
+                {"key": key, "at": self.alive[key], "used": self.in_use.get(key)}
+                for key in sorted(self.alive)
+            ]
             self.connection.execute(_PROVE, proofs)
 
     def _apply(self, wallet: OpenWallet) -> None:
@@ -325,6 +383,9 @@ class _Observation:
             alive_ms = self.alive.get(session["session_id"])
             if alive_ms is not None:
                 session["alive_to_ms"] = max(alive_ms, session["alive_to_ms"] or 0)
+            in_use_ms = self.in_use.get(session["session_id"])
+            if in_use_ms is not None:
+                session["hub_active_ms"] = in_use_ms
         for change in self.changes[wallet.wallet_id]:
             change(wallet)
         wallet.advance()
@@ -348,6 +409,7 @@ class _Observation:
             tuple(self._stop_ms(rows[key]) for key in found),
             tuple(e.start_key for e in self.snapshot.ended if self._is_booked(e.start_key)),
             tuple(key for key in self.snapshot.cancelled if self._is_booked(key)),
+            self.stops_ended,
         )
 
     def _stop_ms(self, session: Row) -> int | None:

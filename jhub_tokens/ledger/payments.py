@@ -32,6 +32,7 @@ from jhub_tokens.ledger.payment_records import (
     Refunded,
 )
 from jhub_tokens.ledger.records import LedgerError
+from jhub_tokens.ledger.repeats import Repeat
 from jhub_tokens.ledger.rows import Row, new_id
 from jhub_tokens.ledger.runner import Runner
 from jhub_tokens.ledger.wallet import OpenWallet
@@ -62,16 +63,18 @@ class PaymentBooks:
         price_minor: int,
         currency: str,
         actor: str,
+        key: str | None = None,
     ) -> Invoice:
-        """Write an invoice, which nobody has paid yet.
+        """Write an invoice, which nobody has paid yet; with a key, once for each key.
 
         Raises
         ------
         LedgerError
-            ``unknown_member``, ``bad_amount``, ``bad_price`` or ``too_much``.
+            ``unknown_member``, ``bad_amount``, ``bad_price``, ``too_much`` or
+            ``idempotency_conflict``.
         """
         return self._runner.write(
-            _order, member_id, provider, amount_grains, price_minor, currency, actor
+            _order, member_id, provider, amount_grains, price_minor, currency, actor, key
         )
 
     def offer_checkout(self, invoice_id: str, url: str) -> Invoice:
@@ -134,12 +137,21 @@ def _order(
     price_minor: int,
     currency: str,
     actor: str,
+    key: str | None,
 ) -> Invoice:
     if not 0 < amount_grains <= GRAINS_MAX or amount_grains % GRAINS_PER_MILLITOKEN:
         raise LedgerError("bad_amount", "An invoice is about more than 0 tokens.", "tokens")
     if price_minor <= 0:
         raise LedgerError("bad_price", "An invoice has a price.", "price")
-    wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
+    # With a key under the lock, under which two requests with one key wait for each other.
+    wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=key is not None)
+    repeat = None
+    if key is not None:
+        request = ["invoice", provider, str(amount_grains), price_minor, currency]
+        repeat = Repeat(connection, f"member:{member_id}", key, request)
+        answered = repeat.answer()
+        if answered is not None:
+            return _record(_row(connection, answered["invoice_id"]))
     check_room(wallet, amount_grains)
     row = {
         "invoice_id": new_id(),
@@ -152,6 +164,8 @@ def _order(
         "actor": actor,
     }
     connection.execute(insert(_i), row)
+    if repeat is not None:
+        repeat.keep({"invoice_id": row["invoice_id"]}, now_ms)
     return _record(_row(connection, str(row["invoice_id"])))
 
 

@@ -19,6 +19,10 @@ __all__ = ["TEXT_COLUMNS", "Class"]
 Class = Literal["id", "word", "erased", "deleted", "reference", "duty"]
 
 TEXT_COLUMNS: Mapping[str, Mapping[str, Class]] = {
+    "admin_act_remarks": {"act_id": "id", "reason": "erased"},
+    "admin_acts": {
+        "act_id": "id", "actor": "duty", "kind": "word", "member_id": "id", "subject": "word",
+    },
     "admin_months": {"caller": "duty", "month": "word"},
     "break_glass_acts": {
         "act_id": "id", "hub": "word", "actor": "duty", "how": "word", "reason": "duty",
@@ -26,6 +30,14 @@ TEXT_COLUMNS: Mapping[str, Mapping[str, Class]] = {
     },
     "break_glass_ends": {"act_id": "id", "actor": "duty"},
     "break_glass_starts": {"start_key": "id", "act_id": "id", "session_id": "id"},
+    "bulk_acts": {
+        "act_id": "id", "caller": "duty", "key": "word", "request_hash": "word", "actor": "duty",
+        "action": "word", "reason": "duty",
+    },
+    "bulk_items": {
+        "act_id": "id", "member_id": "id", "plan": "word", "starts": "word", "state": "word",
+        "code": "word", "message": "word",
+    },
     "closed_figures": {
         "month": "word", "section": "word", "plan": "word", "cost_centre": "word", "team": "word",
         "profile": "word", "source": "word", "kind": "word", "account": "word",
@@ -33,6 +45,7 @@ TEXT_COLUMNS: Mapping[str, Mapping[str, Class]] = {
     },
     "closed_months": {"month": "word", "zone": "word", "actor": "duty", "reason": "duty"},
     "closed_reports": {"month": "word", "digest": "word"},
+    "cluster_ends": {"session_id": "id", "reason": "word", "node": "word"},
     "deliveries": {
         "notice_id": "id", "channel": "deleted", "state": "deleted", "last_error": "deleted",
     },
@@ -73,6 +86,14 @@ TEXT_COLUMNS: Mapping[str, Mapping[str, Class]] = {
         "change_id": "id", "subscription_id": "id", "kind": "word", "plan": "word",
         "actor": "erased", "reason": "erased",
     },
+    "question_answers": {
+        "question_id": "id", "outcome": "word", "text": "erased", "actor": "duty",
+        "transaction_id": "id",
+    },
+    "questions": {
+        "question_id": "id", "member_id": "id", "session_id": "id", "category": "word",
+        "text": "erased",
+    },
     "remarks": {"transaction_id": "id", "actor": "erased", "reason": "erased", "salt": "erased"},
     "seal_heads": {"wallet_id": "id", "head_hash": "word"},
     "seals": {"previous_hash": "word", "hash": "word"},
@@ -81,7 +102,11 @@ TEXT_COLUMNS: Mapping[str, Mapping[str, Class]] = {
         "session_id": "id", "wallet_id": "id", "member_id": "id", "hub": "word",
         "server_name": "erased", "start_key": "id", "hub_started": "erased",
         "profile": "word", "image": "word", "gpu_model": "word", "end_reason": "word",
-        "stop_by_reason": "word", "stop_reason": "word",
+        "stop_by_reason": "word", "stop_reason": "word", "idle_warn_ms": "word",
+    },
+    "ssh_keys": {
+        "key_id": "deleted", "member_id": "deleted", "name": "deleted", "key": "deleted",
+        "kind": "deleted", "fingerprint": "deleted",
     },
     "stop_orders": {
         "order_id": "id", "session_id": "id", "reason": "word", "outcome": "word",
@@ -91,6 +116,10 @@ TEXT_COLUMNS: Mapping[str, Mapping[str, Class]] = {
         "subscription_id": "id", "member_id": "id", "team_id": "id", "plan": "word",
         "next_plan": "word", "trial_plan": "word", "terms": "word", "zone": "word",
         "cost_centre": "erased",
+    },
+    "team_invitations": {
+        "invitation_id": "id", "team_id": "id", "member_id": "id", "invited_by": "id",
+        "answer": "word",
     },
     "team_members": {"team_id": "id", "member_id": "id"},
     "teams": {"team_id": "id", "name": "word"},

@@ -24,13 +24,20 @@ from jhub_tokens.ledger.wallet import OpenWallet
 from jhub_tokens.units import GRAINS_PER_MILLITOKEN
 
 __all__ = [
+    "cancel_in_wallet",
     "cancel_plan",
     "change_by_rule",
+    "change_in_wallet",
     "change_plan",
+    "find_plan",
     "follow_rules",
     "plan_changes",
+    "record",
     "revoke_change",
+    "settled_wallet",
     "start_trial",
+    "try_in_wallet",
+    "upgrade_mtok",
 ]
 
 When = Literal["now", "next"]
@@ -50,10 +57,11 @@ def plan_changes(
         .where(_changes.c.subscription_id == wallet.subscription["subscription_id"])
         .order_by(_changes.c.at_ms.desc(), _changes.c.created_ms.desc(), _changes.c.change_id)
     )
-    return tuple(_record(row) for row in connection.execute(query).mappings())
+    return tuple(record(row) for row in connection.execute(query).mappings())
 
 
-def _record(row: Any) -> PlanChange:
+def record(row: Any) -> PlanChange:
+    """Return a row of the table of changes as a record."""
     return PlanChange(
         row["change_id"],
         row["kind"],
@@ -82,8 +90,21 @@ def change_plan(
     reason: str,
 ) -> PlanChange:
     """Change a member's plan; see `Ledger.change_plan`."""
-    target = _target(catalogue, plan)
-    wallet = _settled_wallet(connection, catalogue, now_ms, member_id)
+    target = find_plan(catalogue, plan)
+    wallet = settled_wallet(connection, catalogue, now_ms, member_id)
+    return change_in_wallet(wallet, catalogue, target, when=when, actor=actor, reason=reason)
+
+
+def change_in_wallet(
+    wallet: OpenWallet,
+    catalogue: Catalogue,
+    target: Plan,
+    *,
+    when: When | None,
+    actor: str,
+    reason: str,
+) -> PlanChange:
+    """Change the plan of a settled wallet, and save it."""
     present = own_plan(wallet.subscription, catalogue)
     if target.name == present.name:
         raise LedgerError("same_plan", f"The plan is {target.title} already.", "plan")
@@ -115,11 +136,18 @@ def start_trial(
     actor: str,
 ) -> PlanChange:
     """Let a member try a plan; see `Ledger.start_trial`."""
-    target = _target(catalogue, plan)
+    target = find_plan(catalogue, plan)
+    wallet = settled_wallet(connection, catalogue, now_ms, member_id)
+    return try_in_wallet(wallet, catalogue, target, actor=actor)
+
+
+def try_in_wallet(
+    wallet: OpenWallet, catalogue: Catalogue, target: Plan, *, actor: str
+) -> PlanChange:
+    """Start a trial of `target` in a settled wallet, and save it."""
+    subscription, now_ms = wallet.subscription, wallet.now_ms
     if target.trial is None:
         raise LedgerError("no_trial", f"The plan {target.title} has no trial.", "plan")
-    wallet = _settled_wallet(connection, catalogue, now_ms, member_id)
-    subscription = wallet.subscription
     if own_plan(subscription, catalogue).name == target.name:
         raise LedgerError("same_plan", f"The plan is {target.title} already.", "plan")
     tried = select(_changes.c.change_id).where(
@@ -127,7 +155,7 @@ def start_trial(
         _changes.c.kind == "trial",
         _changes.c.plan == target.name,
     )
-    if connection.execute(tried).first() is not None:
+    if wallet.connection.execute(tried).first() is not None:
         message = f"{target.title} was tried before; each plan can be tried once."
         raise LedgerError("tried_before", message, "plan")
     if subscription["trial_until_ms"] is not None:
@@ -156,7 +184,14 @@ def cancel_plan(
     reason: str,
 ) -> PlanChange:
     """Let a plan end with its period; the default plan follows. See `Ledger.cancel_plan`."""
-    wallet = _settled_wallet(connection, catalogue, now_ms, member_id)
+    wallet = settled_wallet(connection, catalogue, now_ms, member_id)
+    return cancel_in_wallet(wallet, catalogue, actor=actor, reason=reason)
+
+
+def cancel_in_wallet(
+    wallet: OpenWallet, catalogue: Catalogue, *, actor: str, reason: str
+) -> PlanChange:
+    """Let the plan of a settled wallet end with its period, and save it."""
     default = catalogue.plans[catalogue.default_plan]
     if own_plan(wallet.subscription, catalogue).name == default.name:
         raise LedgerError(
@@ -176,7 +211,7 @@ def revoke_change(
     change_id: str,
 ) -> PlanChange:
     """Take a scheduled change back; see `Ledger.revoke_change`."""
-    wallet = _settled_wallet(connection, catalogue, now_ms, member_id)
+    wallet = settled_wallet(connection, catalogue, now_ms, member_id)
     subscription = wallet.subscription
     query = select(_changes).where(
         _changes.c.change_id == change_id,
@@ -194,12 +229,12 @@ def revoke_change(
         notify(wallet, "plan_kept", {"plan": subscription["plan"]})
         _close_anew(wallet, catalogue)
         row = connection.execute(query).mappings().one()
-    return _record(row)
+    return record(row)
 
 
 def follow_rules(connection: Connection, catalogue: Catalogue, now_ms: int, member_id: str) -> None:
     """Let the catalogue's rules decide the plan again, from the member's next sign-in on."""
-    wallet = _settled_wallet(connection, catalogue, now_ms, member_id)
+    wallet = settled_wallet(connection, catalogue, now_ms, member_id)
     wallet.subscription["pinned"] = False
     close_wallet(wallet, catalogue)
 
@@ -225,7 +260,8 @@ def change_by_rule(
 # --- parts -------------------------------------------------------------------------------------
 
 
-def _target(catalogue: Catalogue, name: str) -> Plan:
+def find_plan(catalogue: Catalogue, name: str) -> Plan:
+    """Return a plan of the catalogue, or refuse (``unknown_plan``)."""
     if name not in catalogue.plans:
         names = ", ".join(catalogue.plans)
         message = f"There is no plan “{name[:80]}”. Choose one of: {names}."
@@ -233,7 +269,7 @@ def _target(catalogue: Catalogue, name: str) -> Plan:
     return catalogue.plans[name]
 
 
-def _settled_wallet(
+def settled_wallet(
     connection: Connection, catalogue: Catalogue, now_ms: int, member_id: str
 ) -> OpenWallet:
     """Return a member's wallet, locked, with what is due booked under the present plan.
@@ -267,10 +303,8 @@ def _upgrade(
     Pro rata floors once, to a millitoken.
     """
     row = wallet.row
-    left_ms = row["period_end_ms"] - wallet.now_ms
-    period_ms = row["period_end_ms"] - row["period_start_ms"]
     wallet.hold(target)
-    extra_mtok = (target.allotment_mtok - present.allotment_mtok) * left_ms // period_ms
+    extra_mtok = upgrade_mtok(wallet, present, target)
     if extra_mtok:
         survives = target.rollover_periods
         wallet.credit(
@@ -294,6 +328,14 @@ def _upgrade(
     return _write(wallet, "chosen", target, wallet.now_ms, actor, reason, applied_ms=wallet.now_ms)
 
 
+def upgrade_mtok(wallet: OpenWallet, present: Plan, target: Plan) -> int:
+    """Return what an upgrade now adds: the difference, for what is left of the period."""
+    row = wallet.row
+    left_ms = row["period_end_ms"] - wallet.now_ms
+    period_ms = row["period_end_ms"] - row["period_start_ms"]
+    return int((target.allotment_mtok - present.allotment_mtok) * left_ms // period_ms)
+
+
 def _schedule(wallet: OpenWallet, kind: str, target: Plan, actor: str, reason: str) -> PlanChange:
     """Have `target` hold from the next period on, in place of what was to come.
 
@@ -301,7 +343,7 @@ def _schedule(wallet: OpenWallet, kind: str, target: Plan, actor: str, reason: s
     """
     waiting = wallet.connection.execute(select(_changes).where(_waiting(wallet))).mappings().first()
     if waiting is not None and (waiting["kind"], waiting["plan"]) == (kind, target.name):
-        return _record(waiting)
+        return record(waiting)
     _drop_waiting(wallet)
     at_ms = wallet.row["period_end_ms"]
     wallet.subscription["next_plan"] = target.name
@@ -345,7 +387,7 @@ def _write(
         "reason": reason,
     }
     wallet.connection.execute(insert(_changes), row)
-    return _record(row)
+    return record(row)
 
 
 def _was_chosen(connection: Connection, subscription_id: str) -> bool:

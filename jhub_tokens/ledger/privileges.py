@@ -26,6 +26,7 @@ _PRUNED = frozenset(
         "member_settings",
         "notices",
         "server_reports",
+        "ssh_keys",
         "voucher_tries",
     }
 )

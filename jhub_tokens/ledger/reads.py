@@ -49,6 +49,7 @@ __all__ = [
     "prospects",
     "totals",
     "wallet_view",
+    "wallet_view_of",
 ]
 
 
@@ -106,10 +107,11 @@ def wallet_view(
     wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
     member = find_member(connection, schema.members.c.member_id == member_id)
     assert member is not None
-    return _view(connection, wallet, member_record(member))
+    return wallet_view_of(connection, wallet, member_record(member))
 
 
-def _view(connection: Connection, wallet: OpenWallet, member: MemberRecord) -> WalletView:
+def wallet_view_of(connection: Connection, wallet: OpenWallet, member: MemberRecord) -> WalletView:
+    """Return a wallet that was read at this instant; `member` is who looks at it."""
     now_ms = wallet.now_ms
     view = project(wallet)
     running = wallet.running_sessions()
@@ -131,6 +133,9 @@ def _view(connection: Connection, wallet: OpenWallet, member: MemberRecord) -> W
         view.horizon_ms,
         sessions,
         _grant_views(wallet, view, now_ms),
+        # A millisecond before the renewal, which lets lapse or roll over what is left.
+        burndown.advance(view.walked, view.period_end_ms - 1).wallet.balance(),
+        wallet.terms.coming,
     )
 
 
@@ -199,6 +204,11 @@ def prospects(
     )
     found = {}
     for profile in profiles:
+        if profile.files:
+            # It burns nothing, and no balance or limit ends it.
+            lasts_ms = None if profile.max_run_ms is None else now_ms + profile.max_run_ms
+            found[profile.name] = Prospect(True, 0, lasts_ms)
+            continue
         need = profile_needs(catalogue, profile)
         exceeded = tightest(wallet, member_id, [*my_needs, need])
         missing = burndown.shortfall(view.walked, [*needs, need])
@@ -227,7 +237,7 @@ def payers(
     member = find_member(connection, schema.members.c.member_id == member_id)
     if member is None:
         raise LedgerError("unknown_member", "There is no such member.", "member_id")
-    joined = teams_joined(connection, catalogue, [member_id]).get(member_id, frozenset())
+    joined = teams_joined(connection, catalogue, member_id)
     found = []
     for name in sorted(joined):
         wallet = paying_wallet(connection, catalogue, now_ms, member_id, name, lock=False)
@@ -239,7 +249,7 @@ def payers(
         found.append(
             Payer(
                 name,
-                _view(connection, wallet, member_record(member)),
+                wallet_view_of(connection, wallet, member_record(member)),
                 caps[0].amount_grains if caps else None,
                 left[0] if left else None,
             )

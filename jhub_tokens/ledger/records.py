@@ -30,6 +30,7 @@ __all__ = [
     "SessionRecord",
     "StatementEntry",
     "StatementView",
+    "StopEnded",
     "StopOrderRecord",
     "Urgency",
     "WalletView",
@@ -43,7 +44,9 @@ NotAdmittedCode = Literal[
 ]  # fmt: skip
 ChangeKind = Literal["rule", "chosen", "cancel", "trial"]
 StopReason = Literal[
-    "dry", "frozen", "max_run", "left_team", "day_limit", "week_limit", "team_cap", "asked"
+    "dry", "frozen", "max_run", "left_team", "day_limit", "week_limit", "team_cap", "asked",
+    "idle",
+    "ordered",
 ]  # fmt: skip
 NoticeKind = Literal[
     "used_percent",  # params: percent, balance
@@ -53,8 +56,10 @@ NoticeKind = Literal[
     "stopped",  # the same, for a reason other than the balance
     "would_stop",  # shadow mode: what the two above would have said
     "stop_failed",  # params: detail
+    "ended",  # by itself, or by what the cluster did: params: reason, at_ms, servers
     "credited",  # params: grains, kind, reason
     "refunded",  # params: grains, profile, server_name, reason
+    "answered",  # params: profile, server_name, reason (the answer to the member's question)
     "past_due",  # params: plan, freezes_at_ms
     "renewed",  # params: grains, plan, period_end_ms
     "expiring",  # params: grains, expires_at_ms
@@ -64,6 +69,11 @@ NoticeKind = Literal[
     "trial_started",  # params: plan, until_ms
     "frozen",  # params: reason, actor
     "unfrozen",
+    "ssh_key_added",  # params: key_name, fingerprint
+    "team_invited",  # params: team
+    "team_accepted",  # params: team, name
+    "team_declined",  # the same
+    "team_removed",  # params: team
 ]
 Urgency = Literal["info", "warning", "danger"]
 #: How urgent a notice is; what is not named here is for information.
@@ -74,8 +84,11 @@ URGENCIES: Mapping[str, Urgency] = {
     "stopped": "danger",
     "would_stop": "warning",
     "stop_failed": "danger",
+    "ended": "warning",
     "expiring": "warning",
     "frozen": "warning",
+    "ssh_key_added": "warning",
+    "team_removed": "warning",
 }
 Language = Literal["en", "zh"]
 
@@ -158,6 +171,8 @@ class SessionRecord:
     max_run_ms: int | None = None  # from ready on
     cut_ms: int | None = None  # when it will be cut off as things stood at the last write
     gpus: int = 0
+    files: bool = False  # opens files only, beside all limits
+    stop_time_ms: int = 0  # what stopping it may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +204,8 @@ class WalletView:
     horizon_ms: int  # the end of what is foreseen: the next period's end
     sessions: tuple[SessionRecord, ...]  # those that have not ended
     grants: tuple[GrantView, ...]
+    left_at_end_grains: int  # at the period's end, if all that runs goes on
+    next_plan: Plan  # that begins with the next period
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +295,16 @@ class StopOrderRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class StopEnded:
+    """A stop order that was carried out: how long that took, and how much longer than allowed."""
+
+    session_id: str
+    reason: str
+    took_ms: int
+    late_ms: int  # 0: in time
+
+
+@dataclass(frozen=True, slots=True)
 class NoticeRecord:
     """A notice; its text is made from kind and params where it is shown."""
 
@@ -299,6 +326,7 @@ class ObserveReport:
     stop_at_ms: tuple[int | None, ...]  # in the same order: when to stop if the service is away
     ended: tuple[str, ...]  # start keys whose ends are booked
     cancelled: tuple[str, ...]
+    stops_ended: tuple[StopEnded, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Plan
+from jhub_tokens.ledger.records import StopEnded
 
 __all__ = ["ENDS", "Batch", "Row", "Terms", "is_before", "new_id"]
 
@@ -47,6 +48,7 @@ class Batch:
     superseded: set[str] = field(default_factory=set)  # members whose earlier warnings are over
     stop_orders: list[Row] = field(default_factory=list)
     closed_orders: list[tuple[str, str]] = field(default_factory=list)  # session, outcome
+    stops_ended: list[StopEnded] = field(default_factory=list)  # told, not written
 
 
 #: What is about a span that ends at an instant belongs to the time before that instant; what

@@ -45,8 +45,8 @@ _SAVE_SESSIONS = _Updating(
     "session_id",
     (
         "ready_ms", "alive_to_ms", "ended_ms", "end_reason", "stop_by_ms", "stop_by_reason",
-        "cut_ms", "noticed_ms", "stop_reason", "settled", "charged_grains",
-        "refunded_grains",
+        "cut_ms", "noticed_ms", "stop_reason", "idle_warned_ms", "idle_noticed_ms", "settled",
+        "charged_grains", "refunded_grains",
     ),
     # A snapshot writes proofs of life without the wallet's lock: the latest one stands.
     alive_to_ms=case(
@@ -60,7 +60,8 @@ _SAVE_WALLETS = _Updating(
     (
         "settled_to_ms", "period_n", "period_start_ms", "period_end_ms", "allotment_grains",
         "debt_grains", "transactions_count", "head_hash", "open_sessions", "next_deadline_ms",
-        "dry_ms", "time_noticed_ms", "percent_noticed", "expiry_noticed_ms",
+        "dry_ms", "time_noticed_ms", "percent_noticed", "expiry_noticed_ms", "balance_grains",
+        "balance_count",
     ),
 )  # fmt: skip
 _SAVE_SUBSCRIPTIONS = _Updating(
@@ -102,6 +103,9 @@ def save_wallets(connection: Connection, wallets: Sequence[OpenWallet]) -> None:
     """Write everything that changed in `wallets`, with notices and stop orders."""
     for wallet in wallets:
         wallet.row["open_sessions"] = len(wallet.open_sessions())
+        # Grants that were not loaded are spent: nothing is left of them.
+        wallet.row["balance_grains"] = sum(g["remaining_grains"] for g in wallet.grants.values())
+        wallet.row["balance_count"] = wallet.row["transactions_count"]
         _mark_spent(wallet)
     # Everything comes after what it refers to.
     _insert(connection, schema.grants, _new(wallets, "grants"))

@@ -11,14 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jhub_tokens.catalogue import Catalogue, Plan
 from jhub_tokens.ledger import schema
+from jhub_tokens.ledger.acts import note_act
 from jhub_tokens.ledger.closing import close_wallet
 from jhub_tokens.ledger.cuts import Cut, cuts_of, dry_at
 from jhub_tokens.ledger.deadlines import set_end
+from jhub_tokens.ledger.idle import (
+    REPORT_AGAIN_MS,
+    idle_of,
+    report_again_ms,
+    unheard_after_ms,
+)
 from jhub_tokens.ledger.loading import load_wallet, load_wallets, rows_of
 from jhub_tokens.ledger.reads import project
 from jhub_tokens.ledger.records import LedgerError, SessionRecord
@@ -29,12 +36,17 @@ from jhub_tokens.ledger.wallet import OpenWallet
 
 __all__ = ["ServerBooks", "ServerState"]
 
-#: A report that says the same is written down again after this time only: with thousands of
-#: servers that report each minute, the books would do little else.
-REPORT_AGAIN_MS = 5 * 60_000
 _reports = schema.server_reports
 _OPEN = select(schema.sessions).where(
     schema.sessions.c.settled.is_(False), schema.sessions.c.ended_ms.is_(None)
+)
+_LOOK_NOW = (
+    update(schema.wallets)
+    .where(
+        schema.wallets.c.wallet_id == bindparam("of_wallet"),
+        schema.wallets.c.next_deadline_ms > bindparam("now_ms"),
+    )
+    .values(next_deadline_ms=bindparam("now_ms"))
 )
 
 
@@ -54,7 +66,8 @@ class ServerState:
         The paying wallet's: what is left, what a period holds, what all its servers burn, and
         when it is used up as things stand.
     cut
-        When and why this server will be stopped as things stand; None: nothing in sight.
+        When and why this server will be stopped as things stand; None: nothing in sight. That
+        nothing uses it is told once its member has been warned: until then any use puts it off.
     warn_before_ms
         How long before the cut it is warned of, the earliest first, as long as no order to stop
         is due.
@@ -103,10 +116,14 @@ class ServerBooks:
 
     def report(
         self, member_id: str, server_name: str, busy: Sequence[str], active_ms: int | None
-    ) -> None:
-        """Note what keeps a server busy, and when it last was; the latest instant stands."""
-        if self._runner.read(_is_news, member_id, server_name, busy, active_ms):
-            self._runner.write(report, member_id, server_name, busy, active_ms)
+    ) -> bool:
+        """Note what keeps a server busy, and when it last was; the latest instant stands.
+
+        Returns whether the warden has something to look at now.
+        """
+        if not self._runner.read(_is_news, member_id, server_name, busy, active_ms):
+            return False
+        return self._runner.write(report, member_id, server_name, busy, active_ms)
 
     def keep_running(self, member_id: str, server_name: str, until_ms: int | None) -> ServerState:
         """Note until when a server shall run even if idle; None: no longer than others.
@@ -129,6 +146,16 @@ class ServerBooks:
         """
         return self._runner.write(ask_stop, member_id, server_name)
 
+    def order_stop(self, session_id: str, *, actor: str, reason: str = "") -> SessionRecord:
+        """Order a server to stop now on an administrator's behalf. Idempotent.
+
+        Raises
+        ------
+        LedgerError
+            ``unknown_session`` or ``not_running``.
+        """
+        return self._runner.write(order_stop, session_id, actor=actor, reason=reason)
+
 
 def state(
     connection: Connection, catalogue: Catalogue, now_ms: int, member_id: str, server_name: str
@@ -147,17 +174,40 @@ def report(
     server_name: str,
     busy: Sequence[str],
     active_ms: int | None,
-) -> None:
+) -> bool:
     """Note what keeps a server busy; see `ServerBooks.report`."""
     session = _open_session(connection, member_id, server_name)
     if session is None:
-        return
+        return False
+    # The wallet before the report, as for `keep_running`: nobody waits for each other.
+    matters = _changes_idleness(connection, session, now_ms, active_ms)
+    if matters:
+        looking = {"of_wallet": session["wallet_id"], "now_ms": now_ms}
+        connection.execute(_LOOK_NOW, looking)
     known = _report_of(connection, session["session_id"], lock=True)
     # Another machine's clock: never later than now, never back.
     seen = [ms for ms in (active_ms, known["active_ms"]) if ms is not None]
     active = min(now_ms, max(seen)) if seen else None
     values = {"busy": list(busy), "active_ms": active, "reported_ms": now_ms}
     _write_report(connection, session["session_id"], values)
+    return matters
+
+
+def _changes_idleness(
+    connection: Connection, session: Row, now_ms: int, active_ms: int | None
+) -> bool:
+    """Tell whether a report changes more about a server's idleness than it puts off its stop.
+
+    It is the first one for long, so that something is known again; or the server is used again
+    after a warning, which is taken back.
+    """
+    if session["idle_stop_ms"] is None:
+        return False
+    reported_ms = _report_of(connection, session["session_id"])["reported_ms"]
+    if reported_ms is None or now_ms - reported_ms > unheard_after_ms(session):
+        return True
+    warned_ms = session["idle_warned_ms"]
+    return warned_ms is not None and active_ms is not None and active_ms >= warned_ms
 
 
 def keep_running(
@@ -187,7 +237,15 @@ def keep_running(
                 f"{max(0, latest_ms - now_ms) // 60_000} minutes from now at most.",
                 "until_ms",
             )
-    _write_report(connection, session["session_id"], {"keep_until_ms": until_ms})
+    # Whoever asks is there: that is use as well.
+    _write_report(
+        connection, session["session_id"], {"keep_until_ms": until_ms, "active_ms": now_ms}
+    )
+    if session["idle_stop_ms"] is not None:
+        reports = wallet.reports.setdefault(session["session_id"], {**_NOTHING})
+        reports.update(keep_until_ms=until_ms, active_ms=now_ms)
+        wallet.advance()
+        close_wallet(wallet, catalogue)
     return _state(connection, catalogue, wallet, session["session_id"])
 
 
@@ -203,6 +261,36 @@ def ask_stop(
         set_end(locked, now_ms + locked["stop_time_ms"], "asked")
         close_wallet(wallet, catalogue)
     return _state(connection, catalogue, wallet, session["session_id"])
+
+
+def order_stop(
+    connection: Connection,
+    catalogue: Catalogue,
+    now_ms: int,
+    session_id: str,
+    *,
+    actor: str,
+    reason: str,
+) -> SessionRecord:
+    """Order any member's server to stop; see `ServerBooks.order_stop`."""
+    s = schema.sessions.c
+    row = connection.execute(select(s.wallet_id).where(s.session_id == session_id)).first()
+    if row is None:
+        raise LedgerError("unknown_session", "There is no such session.", "session_id")
+    (wallet,) = load_wallets(connection, catalogue, now_ms, [row.wallet_id])
+    session = wallet.sessions.get(session_id)
+    if session is None or session["ended_ms"] is not None:
+        raise LedgerError("not_running", "This server does not run, as far as the books know.")
+    if session["stop_reason"] is None:
+        wallet.advance()
+        set_end(session, now_ms + session["stop_time_ms"], "ordered")
+        close_wallet(wallet, catalogue)
+        member_id = session["member_id"]
+        note_act(
+            connection, now_ms, "stopped", actor,
+            member_id=member_id, subject=session_id, reason=reason,
+        )  # fmt: skip
+    return session_record(session)
 
 
 def _open_session(connection: Connection, member_id: str, server_name: str) -> Row | None:
@@ -251,8 +339,13 @@ def _state(
         if session["ready_ms"] is not None:
             cuts = cuts_of(wallet, dry_ms)[0].get(session["session_id"], [])
         save_before_ms = session["grace_ms"] + session["stop_time_ms"]
-        policy = {ms for ms in catalogue.policy.warn_before_ms if ms > session["stop_time_ms"]}
-        warn_before_ms = sorted(policy | {save_before_ms}, reverse=True)
+        thresholds = {ms for ms in catalogue.policy.warn_before_ms if ms > session["stop_time_ms"]}
+        idle = idle_of(wallet, session)
+        if idle is not None and idle.is_near(wallet.now_ms):
+            cuts = sorted([*cuts, idle.cut], key=lambda cut: cut.at_ms)
+            if cuts[0] is idle.cut:
+                thresholds = set(idle.warn_before_ms)
+        warn_before_ms = sorted(thresholds | {save_before_ms}, reverse=True)
         keep_until_ms = _report_of(connection, session["session_id"])["keep_until_ms"]
     return ServerState(
         session=None
@@ -318,6 +411,13 @@ def _is_news(
     known = _report_of(connection, session["session_id"])
     if list(known["busy"]) != list(busy):
         return True
+    if session["idle_stop_ms"] is not None:
+        # What proves idleness must be recent.
+        reported_ms = known["reported_ms"]
+        if reported_ms is None or now_ms - reported_ms >= report_again_ms(session):
+            return True
+        if _changes_idleness(connection, session, now_ms, active_ms):
+            return True
     if active_ms is None:
         return False
     return known["active_ms"] is None or active_ms - known["active_ms"] >= REPORT_AGAIN_MS

@@ -15,7 +15,13 @@ from jhub_tokens.ledger.closing import close_wallet
 from jhub_tokens.ledger.deadlines import close_stop_order, set_end
 from jhub_tokens.ledger.limits import Limit, tightest
 from jhub_tokens.ledger.loading import load_team_wallet, load_wallet
-from jhub_tokens.ledger.records import LedgerError, NotAdmitted, NotAdmittedCode, SessionRecord
+from jhub_tokens.ledger.records import (
+    LedgerError,
+    NotAdmitted,
+    NotAdmittedCode,
+    SessionRecord,
+    StopEnded,
+)
 from jhub_tokens.ledger.returns import return_charge
 from jhub_tokens.ledger.rows import Row, new_id
 from jhub_tokens.ledger.teams import find_team, is_in_team
@@ -26,6 +32,7 @@ __all__ = [
     "admit",
     "bury",
     "end_session",
+    "give_back_after",
     "is_used",
     "lock_start",
     "mark_ready",
@@ -55,6 +62,10 @@ _LOCK_START = select(
         func.hashtextextended(bindparam("start_key", type_=schema.sessions.c.start_key.type), 0)
     )
 )
+_ORDERED = select(schema.stop_orders.c.issued_ms).where(
+    schema.stop_orders.c.session_id == bindparam("session_id"),
+    schema.stop_orders.c.closed_ms.is_(None),
+)
 #: A run shorter than this is no choice but a slip.
 SHORTEST_RUN_MS = 60_000
 
@@ -81,6 +92,8 @@ def session_record(row: Any, cost_grains: int | None = None) -> SessionRecord:
         row["max_run_ms"],
         row["cut_ms"],
         row["gpus"],
+        bool(row["files"]),
+        row["stop_time_ms"],
     )
 
 
@@ -109,6 +122,9 @@ def admit(
     if known is not None:
         return known, None
     chosen = _choose(catalogue, now_ms, profile, image, gpu_model)
+    if chosen[0].files and payer:
+        message = f"{chosen[0].title} is free of charge, so no team pays for it."
+        raise NotAdmitted("bad_choice", message, field="payer")
     longest_ms = _longest_run_ms(chosen[0], max_run_ms)
     wallet.advance()
     refusal = _refusal(connection, catalogue, wallet, chosen[0], member_id, server_name)
@@ -307,6 +323,12 @@ def _refusal(
         return NotAdmitted("plan", f"The plan {plan.title} does not include {profile.title}.")
     # An earlier server of this name is over, even if its end has yet to be reported.
     others = [s for s in wallet.open_sessions() if not _is_at(s, member_id, server_name)]
+    files = [s for s in others if s["files"]]
+    if profile.files:
+        # It costs nothing and is there for when nothing else can start.
+        message = f"{profile.title} runs once at a time."
+        return NotAdmitted("limit", message) if files else None
+    others = [s for s in others if not s["files"]]
     if len(others) >= plan.max_servers:
         servers = "one server" if plan.max_servers == 1 else f"{plan.max_servers} servers"
         return NotAdmitted("limit", f"The plan {plan.title} runs {servers} at a time.")
@@ -414,6 +436,12 @@ def start_session(
         "cut_ms": None,
         "noticed_ms": None,
         "stop_reason": None,
+        "idle_stop_ms": profile.idle.stop_after_ms if profile.idle else None,
+        "idle_warn_ms": list(profile.idle.warn_before_ms) if profile.idle else None,
+        "idle_warned_ms": None,
+        "idle_noticed_ms": None,
+        "hub_active_ms": None,
+        "files": profile.files,
         "settled": False,
         "charged_grains": 0,
         "refunded_grains": 0,
@@ -453,8 +481,14 @@ def end_session(wallet: OpenWallet, session: Row, ended_ms: int, reason: str) ->
     # A server that we ordered to stop ended for our reason, however the hub words it.
     session["end_reason"] = session["stop_reason"] or reason
     if session["stop_reason"] is not None:
+        _note_stop(wallet, session)
         close_stop_order(wallet, session, "ended")
-    overbooked_ms = wallet.row["settled_to_ms"] - max(ended_ms, session["ready_ms"] or 0)
+    give_back_after(wallet, session, ended_ms, wallet.row["settled_to_ms"])
+
+
+def give_back_after(wallet: OpenWallet, session: Row, ended_ms: int, booked_to_ms: int) -> None:
+    """Return what a session was charged after its end, booked up to `booked_to_ms`."""
+    overbooked_ms = booked_to_ms - max(ended_ms, session["ready_ms"] or 0)
     if session["ready_ms"] is not None and overbooked_ms > 0 and session["rate_mtok_h"]:
         amount = session["rate_mtok_h"] * overbooked_ms
         # What a refund gave back already is not given back twice: it was the return.
@@ -463,6 +497,17 @@ def end_session(wallet: OpenWallet, session: Row, ended_ms: int, reason: str) ->
         if amount > refunded:
             reason = "the server had ended earlier than was known"
             return_charge(wallet, session, amount - refunded, reason)
+
+
+def _note_stop(wallet: OpenWallet, session: Row) -> None:
+    """Note how long it took to stop a session's server since that was ordered."""
+    asked = {"session_id": session["session_id"]}
+    issued_ms = wallet.connection.execute(_ORDERED, asked).scalar()
+    if issued_ms is not None:
+        took_ms = max(0, session["ended_ms"] - issued_ms)
+        late_ms = max(0, took_ms - session["stop_time_ms"])
+        ended = StopEnded(session["session_id"], session["stop_reason"], took_ms, late_ms)
+        wallet.batch.stops_ended.append(ended)
 
 
 def bury(connection: Connection, now_ms: int, start_key: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +22,29 @@ from jhub_tokens.ledger.rows import ENDS, is_before
 from jhub_tokens.ledger.wallet import OVERRUN, OpenWallet
 from jhub_tokens.periods import period, period_at
 
-__all__ = ["periods", "statement", "statement_as_of"]
+__all__ = [
+    "charges_within",
+    "periods",
+    "periods_of",
+    "statement",
+    "statement_as_of",
+    "statement_of",
+    "used_within",
+]
 
 
 def periods(
     connection: Connection, catalogue: Catalogue, now_ms: int, member_id: str
 ) -> tuple[tuple[int, int], ...]:
     """Return the member's periods so far, newest first."""
-    wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
+    return periods_of(load_wallet(connection, catalogue, now_ms, member_id, lock=False))
+
+
+def periods_of(wallet: OpenWallet) -> tuple[tuple[int, int], ...]:
+    """Return a wallet's periods so far, newest first."""
     row = wallet.subscription
     spans = []
-    n = wallet.row["period_n"] + sum(r.at_ms <= now_ms for r in wallet.renewals)
+    n = wallet.row["period_n"] + sum(r.at_ms <= wallet.now_ms for r in wallet.renewals)
     while n >= 0:
         spans.append(period(row["anchor_ms"], n, row["zone"], row["terms"]["period"]))
         n -= 1
@@ -48,8 +61,15 @@ def statement(
 ) -> StatementView:
     """Return the statement of [`from_ms`, `to_ms`), projected to now where it is not over."""
     wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
+    return statement_of(connection, wallet, member_id, from_ms, to_ms)
+
+
+def statement_of(
+    connection: Connection, wallet: OpenWallet, viewer_id: str, from_ms: int, to_ms: int
+) -> StatementView:
+    """Return the statement of a wallet that was read, for a member who may look at it."""
     opening, lines = _span(connection, wallet, project(wallet), from_ms, to_ms)
-    return _view(connection, member_id, (from_ms, to_ms, now_ms), opening, lines)
+    return _view(connection, viewer_id, (from_ms, to_ms, wallet.now_ms), opening, lines)
 
 
 def _span(
@@ -166,6 +186,25 @@ def _within(from_ms: int, to_ms: int) -> Any:
         and_(ends, t.at_ms > from_ms, t.at_ms <= to_ms),
         and_(~ends, t.at_ms >= from_ms, t.at_ms < to_ms),
     )
+
+
+def used_within(wallet_id: str, from_ms: int, to_ms: int) -> tuple[Any, ...]:
+    """Return the conditions for a transaction to be use on a statement of [`from_ms`, `to_ms`)."""
+    t = schema.transactions.c
+    # As `_within`, in a form that the index on wallet and time serves.
+    return (
+        t.wallet_id == wallet_id,
+        t.kind == "usage",
+        t.at_ms > from_ms,
+        t.at_ms <= to_ms,
+    )
+
+
+def charges_within(view: Projection, from_ms: int, to_ms: int) -> Iterator[burndown.Charge]:
+    """Yield the use that a projection adds to a statement of [`from_ms`, `to_ms`)."""
+    for event in view.events:
+        if isinstance(event, burndown.Charge) and _is_within("usage", event.to_ms, from_ms, to_ms):
+            yield event
 
 
 def _is_within(kind: str, at_ms: int, from_ms: int, to_ms: int) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from jhub_tokens.catalogue import Catalogue, Team
 from jhub_tokens.ledger import schema
@@ -16,7 +17,18 @@ from jhub_tokens.ledger.loading import load_team_wallet
 from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.ledger.rows import new_id
 
-__all__ = ["ensure_team", "find_team", "follow_groups", "is_in_team", "set_cap", "teams_joined"]
+__all__ = [
+    "Ties",
+    "ensure_team",
+    "find_team",
+    "follow_groups",
+    "is_in_team",
+    "join",
+    "part",
+    "set_cap",
+    "teams_joined",
+    "ties_of",
+]
 
 _teams, _team_members = schema.teams, schema.team_members
 
@@ -44,25 +56,46 @@ def ensure_team(connection: Connection, catalogue: Catalogue, now_ms: int, team:
     return team_id
 
 
-def teams_joined(
+@dataclass(slots=True)
+class Ties:
+    """What ties a member to teams, by their names: being in one, and having been invited."""
+
+    joined: set[str] = field(default_factory=set)
+    invited: set[str] = field(default_factory=set)
+
+    def wanted(self, catalogue: Catalogue, groups: Collection[str]) -> set[str]:
+        """Return the teams that the member belongs to, by the hub's groups or by invitation."""
+        return self.invited | {team.name for team in catalogue.teams_of(groups)}
+
+
+def ties_of(
     connection: Connection, catalogue: Catalogue, member_ids: Collection[str]
-) -> dict[str, frozenset[str]]:
-    """Return the names of the teams that members are in by the books, by member."""
+) -> Mapping[str, Ties]:
+    """Return what ties members to the catalogue's teams; whoever is named nowhere has no tie."""
+    found: dict[str, Ties] = defaultdict(Ties)
     if not catalogue.teams or not member_ids:
-        return {}
+        return found
+    columns = _team_members.c
     query = (
-        select(_team_members.c.member_id, _teams.c.name)
-        .join(_teams, _teams.c.team_id == _team_members.c.team_id)
+        select(columns.member_id, columns.left_ms, columns.invited, _teams.c.name)
+        .join(_teams, _teams.c.team_id == columns.team_id)
         .where(
-            _team_members.c.member_id.in_(member_ids),
-            _team_members.c.left_ms.is_(None),
+            columns.member_id.in_(member_ids),
+            or_(columns.left_ms.is_(None), columns.invited),
             _teams.c.name.in_(list(catalogue.teams)),
         )
     )
-    joined: dict[str, set[str]] = defaultdict(set)
-    for member_id, name in connection.execute(query):
-        joined[member_id].add(name)
-    return {member_id: frozenset(names) for member_id, names in joined.items()}
+    for member_id, left_ms, invited, name in connection.execute(query):
+        if left_ms is None:
+            found[member_id].joined.add(name)
+        if invited:
+            found[member_id].invited.add(name)
+    return found
+
+
+def teams_joined(connection: Connection, catalogue: Catalogue, member_id: str) -> frozenset[str]:
+    """Return the names of the teams that a member is in by the books."""
+    return frozenset(ties_of(connection, catalogue, [member_id])[member_id].joined)
 
 
 def is_in_team(connection: Connection, team_id: str, member_id: str) -> bool:
@@ -81,18 +114,41 @@ def follow_groups(
 ) -> None:
     """Let a member join the teams of the hub's groups, and leave those of no group any more.
 
+    Whoever was invited stays.
+
     The servers that a team pays for run on for the grace and stop time after their member left.
     """
-    joined = teams_joined(connection, catalogue, [member_id]).get(member_id, frozenset())
-    wanted = {team.name: team for team in catalogue.teams_of(list(groups))}
-    for name in sorted(joined ^ wanted.keys()):
+    ties = ties_of(connection, catalogue, [member_id])[member_id]
+    joined = ties.joined
+    wanted = ties.wanted(catalogue, list(groups))
+    for name in sorted(joined ^ wanted):
         if name in wanted:
-            team_id = ensure_team(connection, catalogue, now_ms, wanted[name])
+            team_id = ensure_team(connection, catalogue, now_ms, catalogue.teams[name])
             _join(connection, now_ms, team_id, member_id)
         else:
             team_id = find_team(connection, name) or ""
             _leave(connection, now_ms, team_id, member_id)
         _follow_in_wallet(connection, catalogue, now_ms, team_id, member_id, left=name in joined)
+
+
+def join(
+    connection: Connection, catalogue: Catalogue, now_ms: int, team_id: str, member_id: str
+) -> None:
+    """Let a member into a team who accepted an invitation, whatever the hub's groups say."""
+    _join(connection, now_ms, team_id, member_id)
+    invited = update(_team_members).where(_of(team_id, member_id))
+    connection.execute(invited.values(invited=True))
+    _follow_in_wallet(connection, catalogue, now_ms, team_id, member_id, left=False)
+
+
+def part(
+    connection: Connection, catalogue: Catalogue, now_ms: int, team_id: str, member_id: str
+) -> None:
+    """Let a member leave who was invited; the hub's groups may put them back."""
+    _leave(connection, now_ms, team_id, member_id)
+    invited = update(_team_members).where(_of(team_id, member_id))
+    connection.execute(invited.values(invited=False))
+    _follow_in_wallet(connection, catalogue, now_ms, team_id, member_id, left=True)
 
 
 def _of(team_id: str, member_id: str) -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.allowances import spend_allowance
 from jhub_tokens.ledger.closing import close_wallet
@@ -210,7 +211,9 @@ def _redeem(
     """Redeem, or return the refusal: raising it would forget the wrong try."""
     plain = read_code(code)
     if plain is None:
-        message = "This is no voucher code: it has 20 letters and digits; look for a typing error."
+        message = _(
+            "This is no voucher code: it has 20 letters and digits; look for a typing error."
+        )
         return LedgerError("mistyped_code", message, "code")
     wallet = load_wallet(connection, catalogue, now_ms, member_id)
     query = (
@@ -244,22 +247,26 @@ def _too_many(connection: Connection, now_ms: int, member_id: str) -> LedgerErro
     minutes = max(1, -(-(first_ms + _HOUR_MS - now_ms) // 60_000))
     return LedgerError(
         "too_many_tries",
-        f"{TRIES_IN_AN_HOUR} codes were wrong within an hour. Try again in {minutes} min.",
+        _(
+            "%(tries)s codes were wrong within an hour. Try again in %(minutes)s min.",
+            tries=TRIES_IN_AN_HOUR,
+            minutes=minutes,
+        ),
         "code",
     )
 
 
 def _not_redeemable(row: Any, now_ms: int) -> LedgerError | None:
     if row is None:
-        message = "There is no such voucher; look for a typing error."
+        message = _("There is no such voucher; look for a typing error.")
         return LedgerError("unknown_voucher", message, "code")
     if row[_v.c.member_id] is not None:
-        return LedgerError("voucher_used", "This voucher was redeemed before.", "code")
+        return LedgerError("voucher_used", _("This voucher was redeemed before."), "code")
     if row[_b.c.revoked_ms] is not None:
-        message = "This voucher was withdrawn; ask whoever gave it to you."
+        message = _("This voucher was withdrawn; ask whoever gave it to you.")
         return LedgerError("voucher_revoked", message, "code")
     if row[_b.c.expires_ms] is not None and row[_b.c.expires_ms] <= now_ms:
-        return LedgerError("voucher_expired", "This voucher has expired.", "code")
+        return LedgerError("voucher_expired", _("This voucher has expired."), "code")
     return None
 
 

@@ -8,7 +8,8 @@ entries.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -39,6 +40,7 @@ _REASONS = {
     "allotment": "a period began",
     OVERRUN: "use that no grant could pay",
 }
+NO_REPORTS: Mapping[str, Row] = MappingProxyType({})
 CREDIT_PRIORITY = 10  # what lapses by itself burns before what was paid for
 
 
@@ -47,7 +49,8 @@ class OpenWallet:
 
     The mappings `row`, `subscription`, `grants` and `sessions` hold the columns as they will be
     saved. `past` are settled sessions that a spending limit still counts, `ahead` what is booked
-    already of the time after a renewal that is not.
+    already of the time after a renewal that is not. `reports` are what servers with an idle
+    policy say of themselves, by session.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class OpenWallet:
         past: Sequence[Row] = (),
         ahead: Sequence[Row] = (),
         own: Plan | None = None,
+        reports: Mapping[str, Row] = NO_REPORTS,
     ) -> None:
         self.connection = connection
         self.now_ms = now_ms
@@ -71,6 +75,7 @@ class OpenWallet:
         self.sessions = {s["session_id"]: s for s in sessions}
         self.past = past
         self._ahead = ahead
+        self.reports = dict(reports)
         self.terms = terms
         self.renewals = terms.renewals
         self._own = own or terms.plan  # subscribed to, whatever a trial lends
@@ -451,6 +456,21 @@ class OpenWallet:
             grant = self.grants[grant_id] = dict(row)
             self.saved_grants[grant_id] = dict(row)
         return grant
+
+    def any_session(self, session_id: str) -> dict[str, Any]:
+        """Return a session of this wallet, also one that is settled and was not loaded."""
+        session = self.sessions.get(session_id)
+        if session is None:
+            settled = select(schema.sessions).where(schema.sessions.c.session_id == session_id)
+            row = self.connection.execute(settled).mappings().one()
+            session = self.sessions[session_id] = dict(row)
+            self.saved_sessions[session_id] = dict(row)
+            # For spending limits it counts as one of these now, not as what is past as well.
+            counted = [all(row[key] == past[key] for key in past) for past in self.past]
+            if any(counted):
+                at = counted.index(True)
+                self.past = [*self.past[:at], *self.past[at + 1 :]]
+        return session
 
     def paid_by(self, session_id: str) -> list[tuple[str | None, int]]:
         """Return what moved between a session and its grants, in the order of booking.

@@ -224,9 +224,9 @@ class Play:
             name = f"hub-{len(self.hubs) + 1}"
             self.hubs.append(SimulatedHub(self.ledger, self.clock, name))
         names = scenario.catalogue.plans[person.plan].profiles
-        profiles = sorted(
-            (scenario.catalogue.profiles[name] for name in names), key=lambda p: p.rate_mtok_h
-        )
+        # Nobody works in one that opens files only.
+        offered = (p for name in names if not (p := scenario.catalogue.profiles[name]).files)
+        profiles = sorted(offered, key=lambda p: p.rate_mtok_h)
         wishes = random.Random(f"{scenario.seed}/wishes/{number}")
         coming = visits(
             person.archetype,

@@ -4,14 +4,22 @@ Orders of an invoice, requests to confirm an address and leases of deliveries mo
 carry no key: who asks again, asks anew.
 """
 
+from jhub_tokens.catalogue import parse_catalogue
 from jhub_tokens.ledger import LedgerError
-from tests.faults.operations import HOUR_MS, giving, operation, running
+from jhub_tokens.ledger.ends import ClusterEnd
+from jhub_tokens.ledger.oversight_records import BulkLine
+from tests.faults.operations import HOUR_MS, MINUTE_MS, giving, in_team, operation, running
 from tests.ledger import test_break_glass as glass
+from tests.ledger import test_idle as idle
 from tests.ledger.test_finance import DECEMBER_MS
 from tests.ledger.test_outbox import Outcome
 from tests.ledger.test_payments import Refunded as PaymentRefunded
 from tests.ledger.test_payments import event, fee, order, paid
+from tests.ledger.test_questions import answer, ask, ran
 from tests.ledger.test_refunds import session_of
+from tests.ledger.test_self_service import PLANS
+from tests.ledger.test_ssh_keys import KEY
+from tests.ledger.test_teams import TEAMS
 from tests.ledger.test_vouchers import make
 
 DAY_MS = 24 * HOUR_MS
@@ -74,6 +82,65 @@ def redeem(world):
 def revoke_batch(world):
     batch, _ = make(world, 3)
     return lambda ledger: ledger.vouchers.revoke(batch.batch_id, actor="admin")
+
+
+# --- administrators ----------------------------------------------------------------------------
+
+
+@operation("servers.order_stop", "running")
+def order_stop(world):
+    *_, key = running(world)
+    session_id = session_of(world, key)["session_id"]
+    return lambda ledger: ledger.servers.order_stop(session_id, actor="boss", reason="too hot")
+
+
+@operation("oversight.note", "once-an-hour")
+def looked_at(world):
+    member, _ = world.join()
+    return lambda ledger: ledger.oversight.note(
+        "looked", "boss", member_id=member.member_id, once_in_ms=HOUR_MS
+    )
+
+
+def begun(ledger, member):
+    lines = [BulkLine(member.member_id, amount_grains=3_600_000_000)]
+    return ledger.oversight.begin_bulk(
+        "topup", lines, actor="boss", reason="for all", caller="boss", key="bulk-key"
+    )
+
+
+@operation("oversight.begin_bulk", "top-up")
+def bulk_begins(world):
+    member, _ = world.join()
+    return lambda ledger: begun(ledger, member)
+
+
+@operation("oversight.carry_out", "top-up", answers_again=False)
+def bulk_line(world):
+    member, _ = world.join()
+    act_id = begun(world.ledger, member)
+    return lambda ledger: ledger.oversight.carry_out(act_id, 1)
+
+
+# --- questions ---------------------------------------------------------------------------------
+
+
+@operation("questions.ask", "first")
+def ask_question(world):
+    member, session_id = ran(world)
+    return lambda ledger: ask(world, member, session_id)
+
+
+@operation("questions.answer", "in-words")
+def answer_question(world):
+    asked = ask(world, *ran(world))
+    return lambda ledger: answer(world, asked)
+
+
+@operation("questions.answer", "with-a-refund")
+def answer_with_refund(world):
+    asked = ask(world, *ran(world))
+    return lambda ledger: answer(world, asked, refund=True)
 
 
 # --- payments ---------------------------------------------------------------------------------
@@ -236,6 +303,53 @@ def ask_stop(world):
     return lambda ledger: ledger.servers.ask_stop(member.member_id, "")
 
 
+def unused(world, minutes):
+    """A member with a GPU server that reports, and that nothing has used for so long."""
+    world.catalogue = parse_catalogue(idle.IDLE, "idle.yaml")
+    member, _, _ = running(world)
+    server = idle.Reports(world, member)
+    server.use()
+    server.pass_time(minutes * MINUTE_MS)
+    return member
+
+
+@operation("servers.report", "after-a-warning")
+def report_after_warning(world):
+    member = unused(world, 55)
+    return reporting(member, ["page"], world.clock.now_ms())
+
+
+@operation("servers.keep_running", "after-a-warning")
+def keep_running_after_warning(world):
+    member = unused(world, 55)
+    until_ms = world.clock.now_ms() + 2 * HOUR_MS
+    return lambda ledger: ledger.servers.keep_running(member.member_id, "", until_ms)
+
+
+@operation("advance_due", "idle-warning", answers_again=False)
+def idle_warning(world):
+    unused(world, 50)
+    world.clock.advance_ms(MINUTE_MS)
+    return lambda ledger: ledger.advance_due()
+
+
+@operation("advance_due", "idle-stop", answers_again=False)
+def idle_stop(world):
+    unused(world, 59)
+    world.clock.advance_ms(MINUTE_MS)
+    return lambda ledger: ledger.advance_due()
+
+
+@operation("admit", "files-only")
+def files_only(world):
+    world.catalogue = parse_catalogue(idle.IDLE, "idle.yaml")
+    member, _ = world.join()
+    world.give(member, -100, kind="adjustment")
+    return lambda ledger: ledger.admit(
+        member.member_id, server_name="", start_key="start-key-1", profile="files"
+    )
+
+
 # --- settings and the outbox ------------------------------------------------------------------
 
 
@@ -273,6 +387,101 @@ def remove_email(world):
     return lambda ledger: ledger.member_settings.remove_email(member.member_id)
 
 
+@operation("ssh_keys.add", "first")
+def add_key(world):
+    member, _ = world.join()
+    return lambda ledger: ledger.ssh_keys.add(member.member_id, KEY, "laptop")
+
+
+@operation("ssh_keys.remove", "the-one")
+def remove_key(world):
+    member, _ = world.join()
+    key_id = world.ledger.ssh_keys.add(member.member_id, KEY, "laptop").key_id
+    return lambda ledger: ledger.ssh_keys.remove(member.member_id, key_id)
+
+
+# --- members' own choices, and teams -----------------------------------------------------------
+
+
+def choosing(world, act, plan):
+    world.catalogue = parse_catalogue(PLANS.replace("SELF", "upgrade, trial, pause"), "plans.yaml")
+    member, identity = world.join()
+    world.hub.run(member, identity, "cpu")
+    world.clock.advance_ms(HOUR_MS)
+    world.hub.tell()
+    return lambda ledger: ledger.self_service.choose(
+        member.member_id, act, plan, actor="lara", key="key-of-form-1"
+    )
+
+
+@operation("self_service.choose", "upgrade")
+def choose_upgrade(world):
+    return choosing(world, "upgrade", "pro")
+
+
+@operation("self_service.choose", "upgrade-that-waits")
+def choose_later(world):
+    return choosing(world, "upgrade", "late")
+
+
+@operation("self_service.choose", "trial")
+def choose_trial(world):
+    return choosing(world, "trial", "pro")
+
+
+@operation("teams.ensure", "first")
+def ensure_team(world):
+    world.catalogue = parse_catalogue(TEAMS, "teams.yaml")
+    return lambda ledger: ledger.teams.ensure("physics")
+
+
+def inviting(world):
+    owner, _ = in_team(world)
+    guest, identity = world.join("mia")
+    invite = lambda ledger: ledger.teams.invite("physics", "mia", owner.member_id)  # noqa: E731
+    return guest, identity, invite
+
+
+@operation("teams.invite", "first")
+def invite(world):
+    return inviting(world)[2]
+
+
+@operation("teams.withdraw", "waiting")
+def withdraw(world):
+    *_, invite = inviting(world)
+    invitation_id = invite(world.ledger).invitation_id
+    return lambda ledger: ledger.teams.withdraw("physics", invitation_id)
+
+
+def answering(world, *, accept):
+    guest, identity, invite = inviting(world)
+    invitation_id = invite(world.ledger).invitation_id
+    act = lambda ledger: ledger.teams.answer(  # noqa: E731
+        guest.member_id, invitation_id, accept=accept
+    )
+    return guest, identity, act
+
+
+@operation("teams.answer", "accept")
+def accept(world):
+    return answering(world, accept=True)[2]
+
+
+@operation("teams.answer", "decline")
+def decline(world):
+    return answering(world, accept=False)[2]
+
+
+@operation("teams.remove", "whose-server-runs")
+def remove_guest(world):
+    guest, identity, act = answering(world, accept=True)
+    act(world.ledger)
+    key = world.hub.start(guest, identity, "gpu", payer="physics")
+    world.hub.ready(key)
+    return lambda ledger: ledger.teams.remove("physics", guest.member_id)
+
+
 def credited(world):
     member, _ = world.join()
     giving(member, 5, "topup")(world.ledger)
@@ -295,3 +504,43 @@ def settle(world):
     credited(world)(world.ledger)
     (delivery,) = world.ledger.outbox.claim(lease_ms=60_000)
     return lambda ledger: ledger.outbox.settle([Outcome(delivery, "sent")])
+
+
+# --- what the cluster tells -------------------------------------------------------------------
+
+
+def cluster_ended(world, key, ended_ms, reason="oom"):
+    end = ClusterEnd(session_of(world, key)["session_id"], ended_ms, reason)
+    return lambda ledger: ledger.cluster.end([end])
+
+
+@operation("cluster.end", "first", answers_again=False)
+def cluster_first(world):
+    *_, key = running(world)
+    world.clock.advance_ms(HOUR_MS)
+    return cluster_ended(world, key, world.clock.now_ms())
+
+
+@operation("cluster.end", "after-the-hub-posts-a-return", answers_again=False)
+def cluster_after_the_hub(world):
+    *_, key = running(world)
+    world.clock.advance_ms(2 * HOUR_MS)
+    world.hub.end(key)
+    return cluster_ended(world, key, world.clock.now_ms() - HOUR_MS)
+
+
+@operation("cluster.end", "of-a-lost-one-charges-more", answers_again=False)
+def cluster_of_a_lost_one(world):
+    *_, key = running(world)
+    world.hub.tell()
+    world.clock.advance_ms(2 * HOUR_MS)
+    world.hub.vanish(key)
+    world.hub.tell()
+    return cluster_ended(world, key, world.clock.now_ms() - HOUR_MS, "deleted")
+
+
+@operation("cluster.end", "waits-for-the-hub", answers_again=False)
+def cluster_waits(world):
+    member, identity = world.join()
+    key = world.hub.start(member, identity)
+    return cluster_ended(world, key, world.clock.now_ms())

@@ -274,6 +274,20 @@ ADDED = {
     },
     "0008": {"member_facts"},
     "0009": {"server_reports"},
+    "0010": {"question_answers", "questions"},
+    "0011": {
+        "member_settings.follows_browser", "ssh_keys", "team_invitations", "team_members.invited",
+    },
+    "0012": {
+        "admin_act_remarks", "admin_acts", "bulk_acts", "bulk_items", "wallets.balance_count",
+        "wallets.balance_grains",
+    },
+    "0013": {
+        "sessions.idle_stop_ms", "sessions.idle_warn_ms", "sessions.idle_warned_ms",
+        "sessions.idle_noticed_ms", "sessions.hub_active_ms", "sessions.files",
+    },
+    "0014": {"cluster_ends"},
+    "0015": set(),
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import JSON, String, Text, insert, select, update
 
 from jhub_tokens.ledger import LedgerError, schema
+from jhub_tokens.ledger.acts import note_act
 from jhub_tokens.ledger.finance_records import BY
 from jhub_tokens.ledger.payment_records import FeeTold, Paid, PaymentEvent, Refunded
 from jhub_tokens.ledger.personal import TEXT_COLUMNS
@@ -62,6 +63,10 @@ def traced(world):
     world.clock.advance_ms(HOUR_MS)
     world.hub.end(key)
     with ledger._store.write() as connection:
+        note_act(
+            connection, 1, "stopped", "boss", member_id=member.member_id,
+            reason=f"{CANARY} asked for it",
+        )  # fmt: skip
         session = connection.execute(select(schema.sessions)).mappings().one()
         order = {
             "order_id": "o1", "session_id": session["session_id"], "reason": "dry",
@@ -78,6 +83,11 @@ def traced(world):
         connection.execute(insert(schema.member_facts), facts)
         report = {"session_id": session["session_id"], "busy": [CANARY], "active_ms": 1}
         connection.execute(insert(schema.server_reports), report)
+        held = {
+            "key_id": "k1", "member_id": member.member_id, "name": CANARY, "key": CANARY,
+            "kind": CANARY[:32], "fingerprint": CANARY, "added_ms": 1,
+        }  # fmt: skip
+        connection.execute(insert(schema.ssh_keys), held)
         tried = {"try_id": "t1", "member_id": member.member_id, "at_ms": 1}
         connection.execute(insert(schema.voucher_tries), tried)
         notice = connection.execute(select(schema.notices.c.notice_id)).scalars().first()
@@ -94,6 +104,12 @@ def traced(world):
         }  # fmt: skip
         other = {**told, "notice_id": "n2", "params": {"plan": "pro"}}
         connection.execute(insert(schema.notices), [told, other])
+    from_ms, to_ms = ledger.periods(member.member_id)[0]
+    asked = ledger.questions.ask(
+        member.member_id, session["session_id"], from_ms=from_ms, to_ms=to_ms, category="other",
+        text=f"{CANARY} was ill",
+    )  # fmt: skip
+    ledger.questions.answer(asked.question_id, text=f"sorry, {CANARY}", actor="boss", caller="boss")
     ledger.refund_session(
         session["session_id"], actor="boss", reason=f"{CANARY} had asked", caller="boss",
         key=f"{CANARY}-refund",
@@ -132,7 +148,7 @@ def test_nothing_of_a_member_is_left(traced):
     # The rest of them is not text that anybody could fill, or goes with its row.
     rows_go = {
         "deliveries", "notices", "member_facts", "member_settings", "server_reports",
-        "voucher_tries",
+        "ssh_keys", "voucher_tries",
     }  # fmt: skip
     assert {p for p in personal - places if p.split(".")[0] not in rows_go} == {
         "remarks.salt", "subscriptions.cost_centre",

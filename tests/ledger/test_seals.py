@@ -59,6 +59,11 @@ def edit(number):
                 }
                 grant = schema.grants.c.grant_id == line.grant_id
                 connection.execute(update(schema.grants).where(grant).values(more))
+                w = schema.wallets.c
+                listed = {"balance_grains": w.balance_grains + line.amount_grains}
+                connection.execute(
+                    update(schema.wallets).where(w.wallet_id == wallet_id).values(listed)
+                )
         connection.execute(
             update(t).where(t.c.transaction_id.in_(of)).values(change_grains=t.c.change_grains * 2)
         )

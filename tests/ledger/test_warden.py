@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from jhub_tokens.ledger.idle import LOOK_AGAIN_MS
+from jhub_tokens.ledger.oversight_records import MemberFilter
 from jhub_tokens.units import GRAINS_PER_TOKEN
 
 from .conftest import HOUR_MS
@@ -14,6 +16,11 @@ MINUTE_MS = 60_000
 
 def notices(world, member, kind):
     return [n for n in world.ledger.notices(member.member_id, limit=1000) if n.kind == kind]
+
+
+def low_members(world):
+    found = world.ledger.oversight.members(MemberFilter(state="low"))
+    return [row.member.member_id for row in found.rows]
 
 
 def test_each_threshold_is_noticed_once_and_a_dry_wallet_stops(world):
@@ -42,6 +49,20 @@ def test_each_threshold_is_noticed_once_and_a_dry_wallet_stops(world):
     assert thresholds == [ms * MINUTE_MS for ms in (4, 5, 10, 30)]
     assert [n.params["percent"] for n in notices(world, member, "used_percent")] == [80, 50]
     assert world.balance(member) == 10_000 * 19_000  # what the stop left of its 30 seconds
+
+
+def test_what_is_noticed_before_its_proof_is_booked_soon_after_it(world):
+    member, identity = world.join()
+    world.hub.run(member, identity, "gpu")
+    world.clock.advance_ms(8 * HOUR_MS)
+    world.ledger.advance_due()
+    assert len(notices(world, member, "used_percent")) == 1
+    assert low_members(world) == [], "as booked"
+    world.clock.advance_ms(1_000)
+    world.hub.tell()
+    world.clock.advance_ms(LOOK_AGAIN_MS)
+    world.ledger.advance_due()
+    assert low_members(world) == [member.member_id]
 
 
 def test_the_latest_step_of_the_ladder_takes_the_place_of_the_earlier_ones(world):
@@ -142,6 +163,24 @@ def test_overrun_is_covered_exactly_and_shown(world):
         for e in world.ledger.statement(member.member_id, *period).entries
     }
     assert amounts == {"allotment": 2, "usage": -3, "overrun": 1}
+
+
+@pytest.mark.parametrize(("took_ms", "late_ms"), [(20_000, 0), (95_000, 65_000)])
+def test_a_stop_is_timed_and_what_came_late_is_overrun(world, took_ms, late_ms):
+    member, identity = world.join("smith")  # one token an hour
+    key = world.hub.run(member, identity)
+    world.clock.set_ms(world.ledger.wallet_view(member.member_id).dry_at_ms - 30_000)
+    world.hub.tell()
+    world.ledger.advance_due()
+    assert len(world.ledger.standing_stops()) == 1
+    world.clock.advance_ms(took_ms)
+    world.hub.stop(key)
+    (ended,) = world.hub.tell().stops_ended
+    assert (ended.reason, ended.took_ms, ended.late_ms) == ("dry", took_ms, late_ms)
+    entries = world.ledger.statement(member.member_id, 0, 1 << 42).entries
+    overrun = sum(e.amount_grains for e in entries if e.kind == "overrun")
+    assert overrun == 1000 * late_ms, "one token an hour for as long as it was late"
+    assert world.hub.tell().stops_ended == ()
 
 
 @pytest.mark.parametrize(("overrun", "next_balance"), [("waive", 2), ("deduct", 1)])

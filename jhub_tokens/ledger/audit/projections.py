@@ -275,6 +275,11 @@ class ProjectionAudit:
                 f"has settled_to_ms {row['settled_to_ms']}; what is booked reaches to "
                 f"{self._booked_to_ms} and the period from {start_ms} to {end_ms}",
             )
+        left = sum(grant.left for grant in self._grants.values())
+        if row["balance_count"] == row["transactions_count"] and row["balance_grains"] != left:
+            yield Finding(
+                self._where, f"is listed with {row['balance_grains']}, its entries say {left}"
+            )
         yield from self._check_debt()
         yield from self._check_deadline(now_ms)
 
@@ -293,7 +298,10 @@ class ProjectionAudit:
         row = self._wallet
         latest_ms = row["period_end_ms"]
         burns = any(
-            s["ended_ms"] is None and s["ready_ms"] is not None and s["noticed_ms"] != STOP_SAID
+            s["ended_ms"] is None
+            and s["ready_ms"] is not None
+            and s["noticed_ms"] != STOP_SAID
+            and not s["files"]
             for s in self._session_rows
         )
         if burns and row["dry_ms"] is not None:

@@ -21,6 +21,7 @@ from jhub_tokens.ledger.schema.break_glass import (
     break_glass_ends,
     break_glass_starts,
 )
+from jhub_tokens.ledger.schema.cluster import cluster_ends
 from jhub_tokens.ledger.schema.finance import (
     closed_figures,
     closed_months,
@@ -43,18 +44,37 @@ from jhub_tokens.ledger.schema.money import (
     vouchers,
 )
 from jhub_tokens.ledger.schema.outbox import deliveries, member_settings
-from jhub_tokens.ledger.schema.plans import plan_changes, team_members, teams, wallet_periods
+from jhub_tokens.ledger.schema.oversight import (
+    admin_act_remarks,
+    admin_acts,
+    bulk_acts,
+    bulk_items,
+)
+from jhub_tokens.ledger.schema.plans import (
+    plan_changes,
+    team_invitations,
+    team_members,
+    teams,
+    wallet_periods,
+)
+from jhub_tokens.ledger.schema.questions import question_answers, questions
 from jhub_tokens.ledger.schema.seals import seal_heads, seals
 from jhub_tokens.ledger.schema.servers import server_reports
+from jhub_tokens.ledger.schema.ssh_keys import ssh_keys
 
 __all__ = [
+    "admin_act_remarks",
+    "admin_acts",
     "admin_months",
     "break_glass_acts",
     "break_glass_ends",
     "break_glass_starts",
+    "bulk_acts",
+    "bulk_items",
     "closed_figures",
     "closed_months",
     "closed_reports",
+    "cluster_ends",
     "deliveries",
     "entries",
     "erasures",
@@ -79,9 +99,13 @@ __all__ = [
     "seals",
     "server_reports",
     "sessions",
+    "ssh_keys",
     "stop_orders",
     "subscriptions",
     "plan_changes",
+    "team_invitations",
+    "question_answers",
+    "questions",
     "team_members",
     "teams",
     "wallet_periods",

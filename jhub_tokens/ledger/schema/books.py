@@ -57,6 +57,7 @@ members = Table(
     instant("last_used_ms"),
     UniqueConstraint("hub_user_id", "hub_created"),
     Index(None, "name"),
+    Index(None, "state", "name"),
 )
 
 subscriptions = Table(
@@ -80,6 +81,7 @@ subscriptions = Table(
     # A member's, by the catalogue's rules when last seen; missing: the plan's.
     Column("cost_centre", String(64)),
     Index(None, "team_id", unique=True),
+    Index(None, "plan"),
 )
 
 wallets = Table(
@@ -104,6 +106,10 @@ wallets = Table(
     # The largest percentage noticed in this period.
     Column("percent_noticed", Integer, nullable=False, server_default="0"),
     instant("expiry_noticed_ms"),  # the last instant of expiry that was announced
+    # What is left of the grants as booked, for lists; true if it is as of the last transaction:
+    # the release before does not keep it.
+    grains_column("balance_grains"),
+    Column("balance_count", Integer, nullable=False, server_default="0"),
     Index(None, "next_deadline_ms"),
     Index(None, "team_id", unique=True),
 )
@@ -116,6 +122,20 @@ Index(
     postgresql_where=wallets.c.open_sessions > 0,
 )
 
+# For lists of a hundred thousand: by balance, and what will run dry soon.
+Index(
+    "ix_wallets_balance",
+    wallets.c.kind,
+    wallets.c.balance_grains,
+    wallets.c.wallet_id,
+    wallets.c.allotment_grains,  # so that what is low is counted from the index alone
+)
+Index(
+    "ix_wallets_dry",
+    wallets.c.dry_ms,
+    sqlite_where=wallets.c.open_sessions > 0,
+    postgresql_where=wallets.c.open_sessions > 0,
+)
 grants = Table(
     "grants",
     metadata,
@@ -168,6 +188,15 @@ sessions = Table(
     instant("cut_ms"),
     instant("noticed_ms"),
     Column("stop_reason", String(32)),
+    # Stop it when nothing has used it for so long, warning so long before; missing: never. When
+    # its present idleness was first warned of, and the smallest threshold at which it was.
+    Column("idle_stop_ms", BigInteger),
+    Column("idle_warn_ms", JSON),
+    instant("idle_warned_ms"),
+    Column("idle_noticed_ms", BigInteger),
+    instant("hub_active_ms"),  # when it last was in use, as far as the hub can see
+    # Opens files only: free, beside all limits, and no part of what a dry wallet stops.
+    Column("files", Boolean, nullable=False, server_default=false()),
     # Ended and booked to the end: no longer part of the wallet's walk.
     Column("settled", Boolean, nullable=False, server_default=false()),
     # What it costs less what was given back of it.
@@ -211,6 +240,14 @@ transactions = Table(
     UniqueConstraint("wallet_id", "number"),
     Index(None, "wallet_id", "at_ms"),
     Index(None, "at_ms"),
+)
+# What people did stands among a thousand times as much that servers used.
+_BY_PEOPLE = transactions.c.kind.in_(("topup", "adjustment", "refund"))
+Index(
+    "ix_transactions_by_people",
+    transactions.c.booked_ms,
+    sqlite_where=_BY_PEOPLE,
+    postgresql_where=_BY_PEOPLE,
 )
 
 entries = Table(

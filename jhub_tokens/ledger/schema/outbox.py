@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    false,
+)
 
 from jhub_tokens.ledger.schema.base import identifier, instant, metadata
 
@@ -14,6 +25,8 @@ member_settings = Table(
     metadata,
     identifier("member_id", ForeignKey("members.member_id"), primary_key=True),
     Column("language", String(8), nullable=False),
+    # Whether pages are in the language of the browser; what is sent is in `language` all the same.
+    Column("follows_browser", Boolean, nullable=False, server_default=false()),
     Column("zone", String(64)),  # to show instants in; missing: the billing zone
     Column("channels", JSON, nullable=False),  # beside the console
     Column("urgency", String(16), nullable=False),  # the least that is sent by these channels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -12,11 +13,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 from jhub_tokens.ledger.schema.base import grains, identifier, instant, metadata
 
-__all__ = ["plan_changes", "team_members", "teams", "wallet_periods"]
+__all__ = ["plan_changes", "team_invitations", "team_members", "teams", "wallet_periods"]
 
 # A team is an entry of the catalogue; its wallet outlives the entry.
 teams = Table(
@@ -37,7 +39,23 @@ team_members = Table(
     instant("left_ms"),
     # What this member may spend of the team's wallet in a period; missing: the catalogue's cap.
     grains("cap_grains", nullable=True),
+    # In it by an owner's invitation, whatever the hub's groups say.
+    Column("invited", Boolean, nullable=False, server_default=false()),
     Index(None, "member_id"),
+)
+
+team_invitations = Table(
+    "team_invitations",
+    metadata,
+    identifier("invitation_id", primary_key=True),
+    identifier("team_id", ForeignKey("teams.team_id"), nullable=False),
+    identifier("member_id", ForeignKey("members.member_id"), nullable=False),  # who is invited
+    identifier("invited_by", ForeignKey("members.member_id"), nullable=False),
+    instant("invited_ms", nullable=False),
+    instant("answered_ms"),
+    Column("answer", String(16), nullable=False, server_default=""),  # see `invitations.Answer`
+    Index(None, "member_id"),
+    Index(None, "team_id"),
 )
 
 plan_changes = Table(
@@ -54,6 +72,7 @@ plan_changes = Table(
     Column("actor", String(255), nullable=False, server_default=""),
     Column("reason", Text, nullable=False, server_default=""),
     Index(None, "subscription_id", "at_ms"),
+    Index(None, "created_ms"),
 )
 
 # Written when a period begins: which plan held, at what price, and the balance brought forward,

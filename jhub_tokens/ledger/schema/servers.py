@@ -14,7 +14,7 @@ server_reports = Table(
     metadata,
     identifier("session_id", ForeignKey("sessions.session_id"), primary_key=True),
     instant("keep_until_ms"),  # run until then even if idle
-    # What kept it busy at the last report: kernels, jobs, ssh, gpu; and when it last was.
+    # What kept it busy at the last report: kernels, jobs, ssh, …; and when it last was.
     Column("busy", JSON, nullable=False, server_default=text("'[]'")),
     instant("active_ms"),
     instant("reported_ms"),
