@@ -8,8 +8,10 @@ __all__ = ["COMMANDS", "CommandError"]
 COMMANDS = {
     "demo": "Run a whole JupyterHub on this computer to try everything out",
     "serve": "Run the token service",
+    "ssh-gateway": "Run the gateway by which members reach their servers with ssh -J",
     "migrate": "Create or upgrade the schema of the books, and let the service's role work there",
     "check": "Check a catalogue file, naming the line and the remedy for each mistake",
+    "helm-values": "Write what a cluster's charts must know of a catalogue",
     "grant": "Give a member tokens, or take some back",
     "voucher": "Make, list and revoke codes that members redeem for tokens",
     "account": "Make, approve and remove accounts with passwords, the first admin included",
