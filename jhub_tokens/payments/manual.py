@@ -13,6 +13,7 @@ class ManualProvider:
     """Invoices without a link."""
 
     name = "manual"
+    collects_fees = False
 
     def pay_invoice(self, invoice: Invoice, checkout: Checkout) -> str:
         """Return no link: the invoice says how to pay."""

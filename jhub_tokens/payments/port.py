@@ -31,6 +31,7 @@ class PaymentProvider(Protocol):
     """A way to be paid. Methods may block on the network."""
 
     name: str
+    collects_fees: bool  # whether members can subscribe to a plan's fee
 
     def pay_invoice(self, invoice: Invoice, checkout: Checkout) -> str:
         """Return the link to pay an invoice at, empty if there is none.

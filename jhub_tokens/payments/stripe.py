@@ -45,6 +45,7 @@ class StripeProvider:
     """
 
     name = "stripe"
+    collects_fees = True
 
     def __init__(self, api_key: str, webhook_secret: str, api_base: str = "") -> None:
         addresses: Any = {"api": api_base} if api_base else {}

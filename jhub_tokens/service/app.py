@@ -9,29 +9,43 @@ from typing import Any
 from jupyterhub.services.auth import HubOAuthCallbackHandler
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
+from jhub_tokens.service.compression import Compression
 from jhub_tokens.service.errors import Problem
 from jhub_tokens.service.handlers import (
-    admin_pages,
+    access_pages,
     break_glass_api,
+    cluster_api,
     directory_api,
+    events,
     finance_api,
+    gateway_api,
     health,
     hub_api,
     money_api,
     money_pages,
     payments_api,
     people_api,
+    plan_pages,
     plans_api,
+    question_pages,
+    questions_api,
     server_api,
     settings_api,
     settings_pages,
+    ssh_keys_api,
+    team_pages,
+    usage_api,
+    usage_pages,
+    volumes_api,
 )
 from jhub_tokens.service.handlers import pages as member_pages
+from jhub_tokens.service.handlers.admin import ADMIN_ROUTES
 from jhub_tokens.service.handlers.api import PeopleHandler
 from jhub_tokens.service.handlers.base import Service
 from jhub_tokens.service.handlers.page import PageHandler
 from jhub_tokens.service.openapi import openapi_document
 from jhub_tokens.service.pages import HUB_STATIC, OUR_STATIC
+from jhub_tokens.service.verifying import Verifier
 
 __all__ = ["API_ROUTES", "PAGE_ROUTES", "make_application"]
 
@@ -41,25 +55,38 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("api/v1/hub/admissions", hub_api.AdmissionsHandler),
     ("api/v1/hub/snapshots", hub_api.SnapshotsHandler),
     ("api/v1/hub/stops", hub_api.StopsHandler),
+    ("api/v1/hub/ssh-keys", ssh_keys_api.AuthorizedKeysHandler),
+    ("api/v1/hub/figures", hub_api.FiguresHandler),
     ("api/v1/hub/catalogue", break_glass_api.HubCatalogueHandler),
     ("api/v1/hub/break-glass", break_glass_api.BreakGlassReportHandler),
+    ("api/v1/gateway/sign-ins", gateway_api.SignInsHandler),
+    ("api/v1/gateway/ways", gateway_api.WaysHandler),
     ("api/v1/break-glass", break_glass_api.BreakGlassActsHandler),
+    ("api/v1/cluster", cluster_api.ClusterHandler),
     ("api/v1/directory", directory_api.DirectoryHandler),
     ("api/v1/members", people_api.MembersHandler),
     ("api/v1/members/me/settings", settings_api.SettingsHandler),
     ("api/v1/members/me/settings/email", settings_api.EmailHandler),
     ("api/v1/members/{member_id}", people_api.MemberHandler),
     ("api/v1/members/{member_id}/statement", people_api.StatementHandler),
+    ("api/v1/members/{member_id}/statement.csv", usage_api.StatementCsvHandler),
+    ("api/v1/members/{member_id}/usage", usage_api.UsageHandler),
+    ("api/v1/members/{member_id}/usage.csv", usage_api.UsageCsvHandler),
+    ("api/v1/members/{member_id}/questions", questions_api.MemberQuestionsHandler),
     ("api/v1/members/{member_id}/grants", people_api.GrantsHandler),
     ("api/v1/members/{member_id}/freeze", people_api.FreezeHandler),
     ("api/v1/members/{member_id}/unfreeze", people_api.UnfreezeHandler),
     ("api/v1/members/{member_id}/plan-changes", plans_api.PlanChangesHandler),
     ("api/v1/members/{member_id}/plan-changes/{change_id}/revocation", plans_api.RevokeHandler),
     ("api/v1/members/{member_id}/trials", plans_api.TrialHandler),
+    ("api/v1/members/{member_id}/volume-snapshots", volumes_api.SnapshotsHandler),
+    ("api/v1/members/{member_id}/volume-snapshots/{snapshot}/restore", volumes_api.RestoreHandler),
     ("api/v1/members/{member_id}/cancellation", plans_api.CancelHandler),
     ("api/v1/members/{member_id}/follow-rules", plans_api.FollowRulesHandler),
     ("api/v1/teams/{team}/members/{member_id}/cap", plans_api.TeamCapHandler),
     ("api/v1/members/{member_id}/vouchers", money_api.RedeemHandler),
+    ("api/v1/members/{member_id}/ssh-keys", ssh_keys_api.SshKeysHandler),
+    ("api/v1/members/{member_id}/ssh-keys/{key_id}/removal", ssh_keys_api.SshKeyRemovalHandler),
     ("api/v1/members/{member_id}/invoices", payments_api.InvoicesHandler),
     ("api/v1/members/{member_id}/fees", payments_api.FeesHandler),
     ("api/v1/members/{member_id}/erasure", finance_api.ErasureHandler),
@@ -71,6 +98,8 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("api/v1/finance/export", finance_api.ExportHandler),
     ("api/v1/finance/erasures", finance_api.ErasuresHandler),
     ("api/v1/invoices/{invoice_id}/paid", payments_api.InvoicePaidHandler),
+    ("api/v1/questions", questions_api.QuestionsHandler),
+    ("api/v1/questions/{question_id}/answer", questions_api.AnswerHandler),
     ("api/v1/sessions/{session_id}/refund", money_api.RefundHandler),
     ("api/v1/server", server_api.ServerHandler),
     ("api/v1/server/keep-running", server_api.ServerKeepHandler),
@@ -81,20 +110,39 @@ API_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
 
 PAGE_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     ("", member_pages.ConsoleHandler),
+    ("events", events.EventsHandler),
+    ("servers/stop", member_pages.ServerStopPage),
+    ("usage", usage_pages.UsagePage),
     ("statement", member_pages.StatementPage),
+    ("questions/ask", question_pages.AskPage),
     ("notices/seen", member_pages.NoticesSeenHandler),
+    ("plan", plan_pages.PlanPage),
+    ("plan/change", plan_pages.PlanChangePage),
+    ("plan/keep", plan_pages.PlanKeepPage),
+    ("plan/voucher", plan_pages.PlanVoucherPage),
+    ("plan/top-up", plan_pages.TopUpPage),
+    ("plan/fee", plan_pages.FeePage),
+    ("plan/invoices/{invoice_id}", plan_pages.InvoicePage),
+    ("teams/{team}", team_pages.TeamPage),
+    ("teams/{team}/statement", team_pages.TeamStatementPage),
+    ("teams/{team}/share", team_pages.TeamSharePage),
+    ("teams/{team}/invite", team_pages.TeamInvitePage),
+    ("teams/{team}/withdraw", team_pages.TeamWithdrawPage),
+    ("teams/{team}/remove", team_pages.TeamRemovePage),
+    ("invitations/answer", team_pages.InvitationAnswerPage),
+    ("access", access_pages.AccessPage),
+    ("access/keys/add", access_pages.KeyAddPage),
+    ("access/keys/remove", access_pages.KeyRemovePage),
     ("settings", settings_pages.SettingsPage),
     ("settings/change", settings_pages.SettingsChangePage),
     ("settings/email", settings_pages.EmailPage),
     ("settings/email/remove", settings_pages.EmailRemovePage),
     ("settings/confirm", settings_pages.ConfirmEmailPage),
+    ("settings/export", settings_pages.ExportPage),
     ("vouchers/redeem", money_pages.RedeemPage),
-    ("admin", admin_pages.AdminMembersPage),
-    ("admin/members/{member_id}", admin_pages.AdminMemberPage),
-    ("admin/members/{member_id}/statement", admin_pages.AdminStatementPage),
-    ("admin/members/{member_id}/grant", admin_pages.AdminGrantPage),
-    ("admin/members/{member_id}/freeze", admin_pages.AdminFreezePage),
-    ("admin/members/{member_id}/unfreeze", admin_pages.AdminUnfreezePage),
+    ("admin/questions", question_pages.AdminQuestionsPage),
+    ("admin/questions/{question_id}/answer", question_pages.AdminAnswerPage),
+    *ADMIN_ROUTES,
 )
 
 _MACHINE_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
@@ -132,12 +180,14 @@ def make_application(service: Service) -> Application:
     ]
     return Application(
         routes,
+        transforms=[Compression],
         default_handler_class=member_pages.PageNotFoundHandler,
         default_handler_args={"service": service, "route": "/*"},
         cookie_secret=service.settings.cookie_secret,
         openapi_document=openapi_document(API_ROUTES, base_url),
         log_function=lambda _handler: None,  # handlers log themselves
         hub_auth=service.hub_auth,
+        verifier=Verifier(),
     )
 
 

@@ -1,7 +1,8 @@
 """Who calls, and what that caller may do.
 
-Two kinds of caller exist. The **hub side** shares one static token with the service, compared
-here in constant time, because at start-up the hub cannot be asked yet. **People** (and other
+Three kinds of caller exist. The **hub side** shares one static token with the service, compared
+here in constant time, because at start-up the hub cannot be asked yet; the **SSH gateway**, if
+there is one, shares another, which opens its own routes only. **People** (and other
 services) are identified by the hub: in the browser through OAuth and its cookie, in programs by
 a hub API token in the ``Authorization`` header.
 
@@ -30,6 +31,7 @@ __all__ = [
     "Caller",
     "ServerOf",
     "hub_oauth",
+    "is_gateway_token",
     "is_service_token",
 ]
 
@@ -135,10 +137,14 @@ class Caller:
 
     @property
     def may_change_own(self) -> bool:
-        """Whether the caller's own settings may be changed: in person, or with all own rights."""
+        """Whether the caller's own settings may be changed: in person, or with all own rights.
+
+        A token that may make tokens of its member may do whatever they may; hubs give no member
+        the scope ``users``.
+        """
         if self.kind != "user":
             return False
-        return self.via == "cookie" or self.is_admin or f"users!user={self.name}" in self.scopes
+        return self.via == "cookie" or self.is_admin or f"tokens!user={self.name}" in self.scopes
 
     def may_read_member(self, name: str) -> bool:
         """Whether the books of the hub user `name`, who is not the caller, may be read."""
@@ -180,6 +186,13 @@ def hub_oauth(settings: Settings, clock: Clock, *, cache_s: int = 60) -> HubOAut
 
 def is_service_token(presented: str, settings: Settings) -> bool:
     """Tell in constant time whether `presented` is the token shared with the hub side."""
-    return hmac.compare_digest(
-        presented.encode("utf-8", "replace"), settings.service_token.encode()
-    )
+    return _is_same(presented, settings.service_token)
+
+
+def is_gateway_token(presented: str, settings: Settings) -> bool:
+    """Tell in constant time whether `presented` is the SSH gateway's token, if there is one."""
+    return bool(settings.gateway_token) and _is_same(presented, settings.gateway_token)
+
+
+def _is_same(presented: str, secret: str) -> bool:
+    return hmac.compare_digest(presented.encode("utf-8", "replace"), secret.encode())

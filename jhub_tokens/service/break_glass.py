@@ -10,6 +10,7 @@ from jhub_tokens.service import views
 from jhub_tokens.service.auth import Caller
 from jhub_tokens.service.handlers.base import Service
 from jhub_tokens.service.members import lacks_scope
+from jhub_tokens.shop_window import listed_plans
 from jhub_tokens.wire import (
     Amount,
     BreakGlassItem,
@@ -38,6 +39,10 @@ def _hub_catalogue(
     catalogue: Catalogue, frozen: tuple[tuple[int, str], ...], now_ms: int
 ) -> HubCatalogue:
     return HubCatalogue(
+        title=catalogue.title,
+        welcome=catalogue.welcome,
+        announcement=catalogue.announcement,
+        plans=listed_plans(catalogue),
         zone=catalogue.zone,
         enforced=catalogue.enforce,
         charged=catalogue.policy.break_glass == "charge",

@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tornado.web import HTTPError
 
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import DatabaseProblem
 from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.units import AmountError
@@ -44,6 +45,7 @@ _STATUS_OF_LEDGER_CODE = {
     "unknown_change": 404,
     "unknown_team": 404,
     "not_in_team": 404,
+    "not_open": 409,
     "same_plan": 409,
     "not_an_upgrade": 409,
     "no_trial": 409,
@@ -61,6 +63,11 @@ _STATUS_OF_LEDGER_CODE = {
     "more_than_charged": 409,
     "too_many_gone": 409,
     "nothing_to_refund": 409,
+    "unknown_question": 404,
+    "nothing_charged": 409,
+    "asked_before": 409,
+    "answered_before": 409,
+    "too_many_open": 409,
     "unknown_invoice": 404,
     "not_manual": 409,
     "invoice_void": 409,
@@ -73,6 +80,17 @@ _STATUS_OF_LEDGER_CODE = {
     "owes": 409,
     "erased": 409,
     "payment_mismatch": 409,
+    "unknown_key": 404,
+    "unknown_invitation": 404,
+    "no_such_name": 422,
+    "in_team": 409,
+    "team_full": 409,
+    "answered": 409,
+    "by_group": 409,
+    "key_known": 409,
+    "key_name_used": 409,
+    "too_many_keys": 409,
+    "keys_changed_often": 429,
     "unknown_batch": 404,
     "unknown_voucher": 404,
     "batch_made": 409,
@@ -177,8 +195,10 @@ class Unavailable(Problem):
         if self.public:
             return self
         return Unavailable(
-            "The token service cannot open its books right now.",
-            remedy="Try again in a minute. If it stays like this, tell the operator of this hub.",
+            _("The token service cannot open its books right now."),
+            remedy=_(
+                "Try again in a minute. If it stays like this, tell the operator of this hub."
+            ),
             code=self.code,
             public=True,
         )
@@ -222,8 +242,8 @@ def problem_from(error: BaseException) -> Problem:
         case SQLAlchemyError():
             log.error("database failed", error=without_passwords(str(error.__cause__ or error)))
             return Unavailable(
-                "The books cannot be reached right now.",
-                remedy="Try again in a moment; if it stays, tell your administrator.",
+                _("The books cannot be reached right now."),
+                remedy=_("Try again in a moment; if it stays, tell your administrator."),
                 public=True,
             )
         case json.JSONDecodeError():
@@ -238,8 +258,11 @@ def problem_from(error: BaseException) -> Problem:
             return Problem(
                 500,
                 "internal",
-                f"Something went wrong inside the token service (incident {incident}).",
-                remedy="Try again; if it happens again, give your administrator that number.",
+                _(
+                    "Something went wrong inside the token service (incident %(number)s).",
+                    number=incident,
+                ),
+                remedy=_("Try again; if it happens again, give your administrator that number."),
             )
 
 
@@ -265,8 +288,8 @@ def _http(error: HTTPError) -> Problem:
         # Only jupyterhub's own client raises these here: it could not ask the hub.
         log.warning("hub cannot be asked", status=error.status_code, message=message)
         return Unavailable(
-            "The hub cannot be asked who you are right now.",
-            remedy="Try again in a moment.",
+            _("The hub cannot be asked who you are right now."),
+            remedy=_("Try again in a moment."),
             code="hub_unavailable",
             public=True,
         )

@@ -7,6 +7,7 @@ for a lock; reads run beside it. The queue is bounded: beyond it, callers are to
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -54,7 +55,9 @@ class Workers:
                 code="busy",
             )
         try:
-            future = asyncio.wrap_future(pool.submit(work, *args, **kwargs))
+            # With what belongs to the request, so that texts made there are in its language.
+            context = contextvars.copy_context()
+            future = asyncio.wrap_future(pool.submit(lambda: context.run(work, *args, **kwargs)))
         except RuntimeError:  # the pool is closed: the service is stopping
             raise _stopping() from None
         self.backlog += 1

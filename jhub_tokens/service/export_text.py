@@ -22,7 +22,15 @@ from jhub_tokens.ledger.finance_records import FinanceReport, ReportRow
 from jhub_tokens.service.instants import iso_instant
 from jhub_tokens.units import GRAINS_PER_TOKEN
 
-__all__ = ["MEDIA", "ExportWriter", "export_writer", "report_csv", "safe_cell"]
+__all__ = [
+    "MEDIA",
+    "ExportWriter",
+    "csv_row",
+    "exact_tokens",
+    "export_writer",
+    "report_csv",
+    "safe_cell",
+]
 
 #: The media type of each form.
 MEDIA = {
@@ -71,11 +79,12 @@ def _instant(at_ms: int | None, zone: str) -> str:
     return "" if at_ms is None else iso_instant(at_ms, zone)
 
 
-def _tokens(grains: int) -> str:
+def exact_tokens(grains: int) -> str:
+    """Return an amount in tokens with all its decimals where these end, else with twelve."""
     return f"{(Decimal(grains) / GRAINS_PER_TOKEN).quantize(_TWELVE).normalize():f}"
 
 
-def _row(cells: Iterable[Any]) -> str:
+def csv_row(cells: Iterable[Any]) -> str:
     """Return a line of CSV (RFC 4180); what is text is defused, numbers are not."""
     buffer = io.StringIO()
     csv.writer(buffer).writerow(safe_cell(c) if isinstance(c, str) else c for c in cells)
@@ -89,12 +98,12 @@ class _Csv:
         self.zone = zone
 
     def begin(self) -> str:
-        return _row(_ENTRY_COLUMNS)
+        return csv_row(_ENTRY_COLUMNS)
 
     def write(self, item: ExportTransaction) -> str:
         instants = [_instant(t, self.zone) for t in (item.posted_ms, item.at_ms, item.booked_ms)]
         return "".join(
-            _row(
+            csv_row(
                 (
                     *instants,
                     item.transaction_id,
@@ -110,7 +119,7 @@ class _Csv:
                     entry.source,
                     entry.amount_grains,
                     # A number: its sign must not be taken for a formula's.
-                    Decimal(_tokens(entry.amount_grains)),
+                    Decimal(exact_tokens(entry.amount_grains)),
                     entry.grant_id,
                     entry.session_id,
                     entry.profile,
@@ -200,4 +209,4 @@ def report_csv(report: FinanceReport) -> str:
     columns = [field.name for field in fields(ReportRow)]
     total = ("total", *astuple(report.total)[1:])
     lines = [columns, *(astuple(row) for row in report.rows), total]
-    return "".join(_row(line) for line in lines)
+    return "".join(csv_row(line) for line in lines)

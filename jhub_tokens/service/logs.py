@@ -45,6 +45,6 @@ def configure_logs(log_format: str = "console", level: str = "info") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Tornado and jupyterhub's client tell every cookie that they set; we have our own lines.
-    for noisy in ("tornado.access", "tornado.application", "asyncio", "aiohttp"):
+    for noisy in ("tornado.access", "tornado.application", "asyncio", "aiohttp", "asyncssh"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)

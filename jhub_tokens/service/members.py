@@ -8,15 +8,18 @@ import structlog
 from tornado.web import HTTPError
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import Ledger
 from jhub_tokens.ledger.records import MemberRecord
 from jhub_tokens.service import views
+from jhub_tokens.service.access import with_access
 from jhub_tokens.service.admissions import standing_of
 from jhub_tokens.service.auth import Caller
 from jhub_tokens.service.errors import Problem, invalid
 from jhub_tokens.service.handlers.base import Service
 from jhub_tokens.service.instants import read_instant_ms
 from jhub_tokens.service.models import FreezeOrder, MembersQuery, StatementQuery
+from jhub_tokens.service.statement_views import itemised_statement
 from jhub_tokens.units import GRAINS_PER_MILLITOKEN, parse_tokens_mtok
 from jhub_tokens.wire import Amount, GrantOrder, GrantReceipt, MemberPage, Standing, Statement
 
@@ -26,6 +29,7 @@ __all__ = [
     "list_members",
     "may_grant",
     "member_of",
+    "order_stop",
     "own_member",
     "period_of",
     "readable_member",
@@ -69,8 +73,8 @@ async def member_of(service: Service, caller: Caller) -> MemberRecord:
         raise Problem(
             404,
             "no_membership",
-            "Your membership is still being set up.",
-            remedy="Reload in a few seconds. If this stays, sign out of the hub and in again.",
+            _("Your membership is still being set up."),
+            remedy=_("Reload in a few seconds. If this stays, sign out of the hub and in again."),
         )
     return member
 
@@ -107,7 +111,8 @@ async def readable_member(service: Service, caller: Caller, member_id: str) -> M
 async def standing(service: Service, member: MemberRecord) -> Standing:
     """Return a member's standing."""
     ledger, catalogue = service.books.ledger, service.books.catalogue
-    return await service.workers.read(standing_of, ledger, catalogue, member.member_id)
+    found = await service.workers.read(standing_of, ledger, catalogue, member.member_id)
+    return with_access(found, service.settings)
 
 
 async def statement(service: Service, member: MemberRecord, query: StatementQuery) -> Statement:
@@ -129,7 +134,7 @@ async def statement(service: Service, member: MemberRecord, query: StatementQuer
             view = ledger.statement_as_of(member.member_id, at_ms, query.basis)
             return views.statement(view, catalogue, query.basis)
         from_ms, to_ms = period_of(ledger, catalogue, member.member_id, period)
-        return views.statement(ledger.statement(member.member_id, from_ms, to_ms), catalogue)
+        return itemised_statement(ledger.itemised(member.member_id, from_ms, to_ms), catalogue)
 
     return await service.workers.read(read)
 
@@ -246,6 +251,23 @@ async def set_frozen(
     log.info("frozen" if frozen else "unfrozen", by=caller.label, member_id=member_id)
     service.written(may_stop=True)
     return await standing(service, member)
+
+
+async def order_stop(service: Service, caller: Caller, session_id: str) -> None:
+    """Order any member's server to stop; `caller` must be fresh from the hub.
+
+    Raises
+    ------
+    Problem
+        If the caller may not.
+    LedgerError
+        If there is no such server, or it does not run.
+    """
+    may_grant(caller)
+    servers = service.books.ledger.servers
+    await service.workers.write(servers.order_stop, session_id, actor=caller.name)
+    log.info("stop ordered", by=caller.label, session_id=session_id)
+    service.written(may_stop=True)
 
 
 def may_grant(caller: Caller) -> None:

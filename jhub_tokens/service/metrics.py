@@ -53,6 +53,22 @@ class Metrics:
             "jhub_tokens_warden_failures", "Passes of the warden that failed",
             registry=self.registry,
         )  # fmt: skip
+        self.stop_seconds = Histogram(
+            "jhub_tokens_stop_seconds", "From a stop order to the server's observed end",
+            ["reason"],
+            buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300, 900),
+            registry=self.registry,
+        )  # fmt: skip
+        self.late_stops = Counter(
+            "jhub_tokens_late_stops", "Servers that took longer to stop than policy.stop_time",
+            ["reason"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.stops_overdue = Gauge(
+            "jhub_tokens_stops_overdue",
+            "Stop orders that have stood for longer than policy.stop_time at the last snapshot",
+            registry=self.registry,
+        )
         self.clock_ahead_seconds = Gauge(
             "jhub_tokens_clock_ahead_seconds",
             "How far the machine's clock was set ahead (negative: back) and is not believed",
@@ -81,6 +97,10 @@ class Metrics:
         )  # fmt: skip
         self.requests = Histogram(
             "jhub_tokens_request_seconds", "Duration of requests", ["method", "route", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.event_streams = Gauge(
+            "jhub_tokens_event_streams", "Pages that are open and told of changes",
             registry=self.registry,
         )  # fmt: skip
         self.backlog = Gauge(

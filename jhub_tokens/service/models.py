@@ -17,15 +17,19 @@ __all__ = [
     "Nothing",
     "NoticesSeen",
     "PageQuery",
+    "PeriodQuery",
     "PrepaidQuery",
+    "QuestionsQuery",
     "ReportQuery",
     "StatementQuery",
     "StopsQuery",
+    "UsageQuery",
 ]
 
 
 #: An instant as people write it: see `instants.read_instant_ms`.
 InstantText = Annotated[str, StringConstraints(max_length=40)]
+PeriodText = Annotated[str, StringConstraints(pattern=r"^(current|\d{4}-\d{2}-\d{2})$")]
 MonthText = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 
 
@@ -47,9 +51,29 @@ class StopsQuery(_Model):
 class StatementQuery(_Model):
     """Which period: the day on which it began, or the current one; or as of which instant."""
 
-    period: Annotated[str, StringConstraints(pattern=r"^(current|\d{4}-\d{2}-\d{2})$")] = "current"
+    period: PeriodText = "current"
     as_of: InstantText = ""
     basis: Basis = "effective"
+
+
+class PeriodQuery(_Model):
+    """Which period: the day on which it began, or the current one."""
+
+    period: PeriodText = "current"
+
+
+class UsageQuery(PeriodQuery):
+    """Which periods: one, the three or the twelve that end with the one named."""
+
+    span: Literal["month", "quarter", "year"] = "month"
+
+
+class QuestionsQuery(_Model):
+    """Which questions, and which page of them."""
+
+    state: Literal["", "open", "answered"] = "open"
+    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    page_size: Annotated[int, Field(ge=1, le=500)] = 50
 
 
 class PrepaidQuery(_Model):

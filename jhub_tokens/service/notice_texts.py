@@ -24,7 +24,7 @@ _INSTANTS = {
     "freezes_at_ms": "freezes_at",
 }
 #: Notices whose reason is what somebody typed, and no stop's.
-_SAID_BY_PEOPLE = ("frozen", "credited", "refunded")
+_SAID_BY_PEOPLE = ("frozen", "credited", "refunded", "answered")
 
 
 def notice_severity(kind: str) -> Urgency:
@@ -69,6 +69,7 @@ def _fill(template: str, notice: NoticeRecord, catalogue: Catalogue, now_ms: int
     language, zone = notice.language, notice.zone or catalogue.zone
     servers, alone = _servers(params, catalogue, words)
     plan = catalogue.plans.get(str(params.get("plan")))
+    team = catalogue.teams.get(str(params.get("team")))
     values: dict[str, Any] = {
         "percent": params.get("percent"),
         "left": duration_text(_int(params.get("threshold_ms")), language),
@@ -76,10 +77,15 @@ def _fill(template: str, notice: NoticeRecord, catalogue: Catalogue, now_ms: int
         "plan": plan.title if plan else params.get("plan"),
         "servers": servers,
         "server": _title(params, catalogue),
+        "team": team.title if team else params.get("team"),
+        "name": params.get("name"),
+        "key_name": params.get("key_name"),
+        "fingerprint": params.get("fingerprint"),
         "was": words.was if alone else words.were,
         "is_": words.is_ if alone else words.are,
-        "why": words.why.get(_reason(notice), _reason(notice)),
+        "why": {**words.why, **words.ended}.get(_reason(notice), _reason(notice)),
         "will": words.will.get(_reason(notice), _reason(notice)),
+        "answer": params.get("reason", ""),
         "detail": f": {params['detail']}" if params.get("detail") else "",
         "reason": words.reason.format(reason=params["reason"]) if params.get("reason") else "",
         **{

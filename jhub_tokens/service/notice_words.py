@@ -26,6 +26,8 @@ class Words:
         Why servers were stopped, by the stop's reason.
     will
         Why servers are going to be stopped, by the stop's reason.
+    ended
+        Why a server ended that nobody had ordered to stop, by the end's reason.
     one_server, servers, any_servers
         One server named, several named, and those that cannot be named.
     was, were
@@ -45,6 +47,7 @@ class Words:
     notices: Mapping[str, tuple[str, str]]
     why: Mapping[str, str]
     will: Mapping[str, str]
+    ended: Mapping[str, str]
     one_server: str
     servers: str
     any_servers: str
@@ -84,6 +87,16 @@ _EN = Words(
             "Last warning: your balance is used up {dry_at}, and your servers are stopped "
             "{stop_at}. Save your work now.",
         ),
+        "time_left.idle": (
+            "An idle server is stopped in {left}",
+            "{servers} {is_} idle and stopped in {left}, {dry_at}. It goes on if you use it, or "
+            "ask in JupyterLab for it to be kept running.",
+        ),
+        "last_warning.idle": (
+            "Last warning: an idle server is about to be stopped",
+            "Last warning: {servers} {is_} idle and stopped {stop_at}. It goes on if you use it "
+            "now, or ask in JupyterLab for it to be kept running.",
+        ),
         "stopped_dry": (
             "Your servers were stopped: the balance is used up",
             "{servers} {was} stopped because {why}. Your files are kept.{renews}",
@@ -101,6 +114,15 @@ _EN = Words(
             "A server could not be stopped",
             "A server could not be stopped and is tried again{detail}.",
         ),
+        "ended": (
+            "Your server has ended",
+            "{servers} ended {at}, because {why}. It is charged up to then. Your files are kept.",
+        ),
+        "ended.oom": (
+            "Your server ran out of memory",
+            "{servers} ended {at}, because {why}. It is charged up to then. Your files are kept. "
+            "Load less at once, or start a profile with more memory.",
+        ),
         "credited": (
             "{tokens} added to your balance",
             "{tokens} added to your balance.{reason}",
@@ -112,6 +134,10 @@ _EN = Words(
         "refunded": (
             "{tokens} given back for a server",
             "{tokens} given back for your server ({server}).{reason}",
+        ),
+        "answered": (
+            "Your question is answered",
+            "Your question about the charge for {server} is answered: {answer}",
         ),
         "past_due": (
             "Your plan's fee is overdue",
@@ -144,6 +170,27 @@ _EN = Words(
             "Your membership is frozen: servers are stopped and none can start.{reason}",
         ),
         "unfrozen": ("Your membership is active again", "Your membership is active again."),
+        "ssh_key_added": (
+            "An SSH key was added",
+            "The SSH key “{key_name}” ({fingerprint}) opens your servers from now on. If it was "
+            "not you who added it, remove it on the page Access and tell your administrator.",
+        ),
+        "team_invited": (
+            "You are invited to the team {team}",
+            "You are invited to the team {team}: accept or decline on the page Plan.",
+        ),
+        "team_accepted": (
+            "{name} is in the team {team}",
+            "Your invitation to the team {team} was accepted: {name} is in it now.",
+        ),
+        "team_declined": (
+            "{name} does not join the team {team}",
+            "Your invitation to the team {team} was declined by {name}.",
+        ),
+        "team_removed": (
+            "You are no longer in the team {team}",
+            "You are no longer in the team {team}: its tokens pay for none of your servers.",
+        ),
     },
     why={
         "dry": "your balance is used up",
@@ -154,6 +201,8 @@ _EN = Words(
         "team_cap": "your share of the team's tokens is spent",
         "left_team": "you are no longer in the team that paid",
         "asked": "you asked for it",
+        "ordered": "an administrator stopped it",
+        "idle": "nothing used it any more",
     },
     will={
         "dry": "the balance is used up then",
@@ -164,6 +213,15 @@ _EN = Words(
         "team_cap": "your share of the team's tokens is spent then",
         "left_team": "you are no longer in the team that pays",
         "asked": "you asked for it",
+        "ordered": "an administrator stopped it",
+        "idle": "nothing uses it",
+    },
+    ended={
+        "oom": "it ran out of memory",
+        "evicted": "its node ran short of resources or was emptied",
+        "node_lost": "its node failed or was shut down",
+        "preempted": "its spot node was taken back",
+        "displaced": "its place was needed for more urgent work",
     },
     one_server="your server ({titles})",
     servers="your servers ({titles})",
@@ -207,6 +265,16 @@ _ZH = Words(
             "最后提醒：您的服务器即将停止",
             "最后提醒：您的额度将于 {dry_at} 用完，服务器将于 {stop_at} 停止。请立即保存您的工作。",
         ),
+        "time_left.idle": (
+            "空闲的服务器将在 {left}后停止",
+            "{servers}处于空闲状态，将在 {left}后停止（{dry_at}）。继续使用，或在 JupyterLab 中选择"
+            "保持运行，它就不会停止。",
+        ),
+        "last_warning.idle": (
+            "最后提醒：空闲的服务器即将停止",
+            "最后提醒：{servers}处于空闲状态，将于 {stop_at} 停止。立即使用，或在 JupyterLab 中选择"
+            "保持运行，它就不会停止。",
+        ),
         "stopped_dry": (
             "额度已用完，您的服务器已停止",
             "{servers}已停止，因为{why}。您的文件已保留。{renews}",
@@ -217,11 +285,24 @@ _ZH = Words(
             "{servers}本应停止，因为{why}；但本平台目前不强制执行限额。",
         ),
         "stop_failed": ("有服务器未能停止", "有服务器未能停止，系统会再次尝试{detail}。"),
+        "ended": (
+            "您的服务器已结束运行",
+            "{servers}已于 {at} 结束运行，因为{why}。费用只计到该时刻。您的文件已保留。",
+        ),
+        "ended.oom": (
+            "您的服务器内存不足",
+            "{servers}已于 {at} 结束运行，因为{why}。费用只计到该时刻。您的文件已保留。"
+            "请减少同时加载的数据，或启动内存更大的配置。",
+        ),
         "credited": ("您的额度增加了 {tokens}", "您的额度增加了 {tokens}。{reason}"),
         "credited.taken": ("您的额度减少了 {tokens}", "您的额度减少了 {tokens}。{reason}"),
         "refunded": (
             "已退还 {tokens}",
             "已为您的服务器（{server}）退还 {tokens}。{reason}",
+        ),
+        "answered": (
+            "您的疑问已得到答复",
+            "您对 {server} 费用的疑问已得到答复：{answer}",
         ),
         "past_due": (
             "您的套餐费用已逾期",
@@ -245,6 +326,21 @@ _ZH = Words(
             "您的会员资格已冻结：服务器将被停止，且无法启动新的服务器。{reason}",
         ),
         "unfrozen": ("您的会员资格已恢复", "您的会员资格已恢复。"),
+        "ssh_key_added": (
+            "已添加 SSH 密钥",
+            "SSH 密钥“{key_name}”（{fingerprint}）从现在起可用于登录您的服务器。"
+            "如果不是您本人添加的，请在“访问”页面将其移除，并告知管理员。",
+        ),
+        "team_invited": (
+            "您被邀请加入团队 {team}",
+            "您被邀请加入团队 {team}：请在“套餐”页面接受或拒绝。",
+        ),
+        "team_accepted": ("{name} 已加入团队 {team}", "{name} 已接受您的邀请，加入团队 {team}。"),
+        "team_declined": ("{name} 不加入团队 {team}", "{name} 已拒绝您加入团队 {team} 的邀请。"),
+        "team_removed": (
+            "您已不在团队 {team} 中",
+            "您已不在团队 {team} 中：该团队的代币不再为您的服务器付费。",
+        ),
     },
     why={
         "dry": "您的额度已用完",
@@ -255,6 +351,8 @@ _ZH = Words(
         "team_cap": "您在团队额度中的份额已用完",
         "left_team": "您已不在付费团队中",
         "asked": "您要求停止",
+        "ordered": "管理员停止了服务器",
+        "idle": "已长时间无人使用",
     },
     will={
         "dry": "届时额度将用完",
@@ -265,6 +363,15 @@ _ZH = Words(
         "team_cap": "届时您在团队额度中的份额将用完",
         "left_team": "您已不在付费团队中",
         "asked": "您要求停止",
+        "ordered": "管理员停止了服务器",
+        "idle": "无人使用",
+    },
+    ended={
+        "oom": "内存不足",
+        "evicted": "所在节点资源不足或被清空",
+        "node_lost": "所在节点发生故障或已关闭",
+        "preempted": "所在的竞价（spot）节点被收回",
+        "displaced": "其资源被更紧急的任务占用",
     },
     one_server="您的服务器（{titles}）",
     servers="您的服务器（{titles}）",

@@ -24,6 +24,7 @@ _REF = "#/components/schemas/{model}"
 _METHODS = ("get", "post")
 _ACCESS: dict[Access, str] = {
     "hub": "The hub side's static token.",
+    "gateway": "The SSH gateway's static token.",
     "own": "Anybody for their own data (an API token needs `custom:jhub-tokens:read!user=NAME`); "
     "`custom:jhub-tokens:read` or a hub admin for everybody's.",
     "read": "The scope `custom:jhub-tokens:read`, or a hub admin.",
@@ -32,6 +33,12 @@ _ACCESS: dict[Access, str] = {
     "`custom:jhub-tokens:server!server=USER/NAME`.",
     "public": "Anybody.",
 }
+#: Whose routes they are, and what is shown there; people's for everything else.
+_PROGRAMS: dict[Access, tuple[str, str]] = {
+    "hub": ("hub side", "hubSide"),
+    "gateway": ("SSH gateway", "gateway"),
+}
+_PEOPLE = ("people", "hubToken")
 _COMMON = {
     400: "The request is not HTTP or JSON as it should be",
     401: "No token and no session",
@@ -89,6 +96,11 @@ def openapi_document(
                     "scheme": "bearer",
                     "description": "The token that the hub side and the service share.",
                 },
+                "gateway": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The token that the SSH gateway and the service share.",
+                },
                 "hubToken": {
                     "type": "http",
                     "scheme": "bearer",
@@ -115,15 +127,16 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 def _operation(path: str, declared: Operation) -> dict[str, Any]:
+    tag, scheme = _PROGRAMS.get(declared.access, _PEOPLE)
     described: dict[str, Any] = {
         "summary": declared.summary,
         "description": f"{declared.description}\n\n**Who:** {_ACCESS[declared.access]}".strip(),
         "operationId": re.sub(r"\W+", "_", declared.summary).strip("_").lower(),
-        "tags": ["hub side" if declared.access == "hub" else "people"],
+        "tags": [tag],
         "responses": _responses(declared),
     }
     if declared.access != "public":
-        described["security"] = [{"hubSide" if declared.access == "hub" else "hubToken": []}]
+        described["security"] = [{scheme: []}]
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"{(\w+)}", path)

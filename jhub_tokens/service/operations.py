@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 __all__ = ["Access", "Operation", "operation", "query_values"]
 
-Access = Literal["hub", "own", "read", "grant", "server", "public"]
+Access = Literal["hub", "gateway", "own", "read", "grant", "server", "public"]
 Method = Callable[..., Awaitable[BaseModel | None]]
 
 
@@ -53,8 +53,8 @@ def operation(
     summary
         One line for the description; the method's docstring is the longer text.
     access
-        Who may call: the hub side, a member for their own data, somebody with the scope for
-        reading all or for granting, or anybody.
+        Who may call: the hub side, the SSH gateway, a member for their own data, somebody with
+        the scope for reading all or for granting, or anybody.
     answer, status
         Model and HTTP status of success.
     query, body

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import jinja2
 from jupyterhub._data import DATA_FILES_PATH
 
+from jhub_tokens import i18n
 from jhub_tokens.service import texts
 from jhub_tokens.service.settings import Settings
 from jhub_tokens.units import format_tokens, grains_to_tokens
@@ -53,7 +54,12 @@ def templates(settings: Settings) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # of the extension
+        i18n.translated, i18n.translated_plural, newstyle=True
+    )
+    i18n.load()
     environment.globals.update(
         base_url=settings.base_url,
         hub_url=settings.hub_url,
@@ -64,6 +70,7 @@ def templates(settings: Settings) -> jinja2.Environment:
     )
     environment.filters.update(
         tokens=_tokens,
+        amount=texts.tokens_text,
         rate=texts.rate_text,
         duration=texts.duration_text,
         kind=texts.kind_text,

@@ -105,7 +105,10 @@ async def order_top_up(
         price_minor=found.price.amount_minor,
         currency=found.price.currency,
         actor=caller.name,
+        key=order.key,
     )
+    if invoice.checkout_url:  # asked again
+        return _row(invoice)
     title = f"{format_tokens(invoice.amount_grains, 3)} tokens"
     try:
         # In a thread of its own: the workers' are for the books, and a network may be slow.

@@ -16,6 +16,7 @@ from tornado.escape import url_escape
 from tornado.web import create_signed_value, decode_signed_value
 
 from jhub_tokens.clock import Clock
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger.member_settings import MemberSettings
 from jhub_tokens.ledger.records import MemberRecord
 from jhub_tokens.service.channel_settings import bad_address
@@ -62,6 +63,7 @@ async def change(service: Service, member: MemberRecord, order: SettingsOrder) -
         books.change,
         member.member_id,
         language=order.language,
+        follows_browser=order.follows_browser,
         zone=order.zone,
         channels=order.channels,
         urgency=order.urgency,
@@ -83,12 +85,12 @@ async def ask_email(service: Service, member: MemberRecord, address: str) -> Set
         raise Problem(
             409,
             "no_mail",
-            "This hub sends no e-mail.",
+            _("This hub sends no e-mail."),
             field="email",
-            remedy="Notices are on the page Balance.",
+            remedy=_("Notices are on the page Balance."),
         )
     if problem := bad_address(address):
-        raise invalid("email", f"This is no e-mail address: {problem}.")
+        raise invalid("email", _("This is no e-mail address: %(problem)s.", problem=problem))
     books = service.books.ledger.member_settings
     chosen = await service.workers.write(books.ask_email, member.member_id, address)
     token = address_token(service.settings, service.clock, member.member_id, address)
@@ -106,9 +108,9 @@ async def ask_email(service: Service, member: MemberRecord, address: str) -> Set
         raise Problem(
             502 if not error.for_good else 422,
             "mail_refused",
-            "The mail server did not take the message to this address.",
+            _("The mail server did not take the message to this address."),
             field="email",
-            remedy="Check the address, or try again later.",
+            remedy=_("Check the address, or try again later."),
         ) from None
     log.info("address asked", member_id=member.member_id)
     return _view(service, chosen)
@@ -159,14 +161,14 @@ def address_of_token(settings: Settings, clock: Clock, member_id: str, token: st
         max_age_days=LINK_HOURS / 24,
         clock=lambda: clock.now_ms() / 1000,
     )
-    owner, _, address = (value or b"").decode().partition(" ")
+    owner, _space, address = (value or b"").decode().partition(" ")
     if not address or owner != member_id:
         raise Problem(
             422,
             "bad_link",
-            "This link is not complete, not yours, or too old; nothing was changed.",
+            _("This link is not complete, not yours, or too old; nothing was changed."),
             field="token",
-            remedy="Sign in as the member who asked for it, or ask for a new one on this page.",
+            remedy=_("Sign in as the member who asked for it, or ask for a new one on this page."),
         )
     return address
 
@@ -179,6 +181,7 @@ def _key(settings: Settings) -> bytes:
 def _view(service: Service, chosen: MemberSettings) -> SettingsView:
     return SettingsView(
         language=chosen.language,
+        follows_browser=chosen.follows_browser,
         zone=chosen.zone,
         channels=["email"] if "email" in chosen.channels else [],
         urgency=chosen.urgency,

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from jhub_tokens.catalogue import Catalogue, Plan, Profile
+from jhub_tokens.i18n import N_, _, ngettext
 from jhub_tokens.ledger.records import NotAdmitted, Prospect, WalletView
+from jhub_tokens.service.cluster.availability import Board
 from jhub_tokens.service.texts import instant_text, rate_text, tokens_text
 from jhub_tokens.units import GRAINS_PER_TOKEN
 from jhub_tokens.wire import Alternative, Amount, Refusal, RefusalCode
 
-__all__ = ["STATUS_OF_REFUSAL", "Situation", "closed_because", "explain"]
+__all__ = ["STATUS_OF_REFUSAL", "Situation", "alternatives", "closed_because", "explain"]
 
 #: The HTTP status of each refusal.
 STATUS_OF_REFUSAL: Mapping[str, int] = {
@@ -47,6 +49,7 @@ class Situation:
     wallet: WalletView
     prospects: Mapping[str, Prospect]
     payer: str | None = None  # the team whose wallet it is; None: the member's own
+    board: Board | None = None  # what is free in the cluster; None: that is not known
 
     @property
     def plan(self) -> Plan:
@@ -57,9 +60,14 @@ class Situation:
     def whose(self) -> str:
         """Whose plan and balance it is, to begin a sentence with."""
         if self.payer is None:
-            return "Your"
+            return _("Your")
         team = self.catalogue.teams.get(self.payer)
-        return f"{team.title if team else self.payer}’s"
+        return _("%(team)s’s", team=team.title if team else self.payer)
+
+    @property
+    def running(self) -> int:
+        """How many servers count for the plan's limit: those for files only do not."""
+        return sum(not session.files for session in self.wallet.sessions)
 
     @property
     def reset_text(self) -> str:
@@ -73,7 +81,10 @@ def closed_because(profile: Profile, situation: Situation) -> RefusalCode | None
         return "frozen"
     if profile.name not in situation.plan.profiles:
         return "plan"
-    if len(situation.wallet.sessions) >= situation.plan.max_servers:
+    if profile.files:
+        # The ledger admits it whatever the balance; one at a time.
+        return "limit" if any(s.files for s in situation.wallet.sessions) else None
+    if situation.running >= situation.plan.max_servers:
         return "limit"
     if _gpus(situation, profile) is not None:
         return "gpus"
@@ -112,66 +123,83 @@ def explain(
         case "balance" if profile is not None:
             return _balance(situation, profile, refused)
         case "plan" if profile is not None:
-            others = _alternatives(situation, situation.catalogue.profiles.values())
+            others = alternatives(situation, situation.catalogue.profiles.values())
             return Refusal(
                 code="plan",
-                message=f"{situation.whose} plan “{situation.plan.title}” does not include "
-                f"“{profile.title}”.",
+                message=_(
+                    "%(whose)s plan “%(plan)s” does not include “%(profile)s”.",
+                    whose=situation.whose,
+                    plan=situation.plan.title,
+                    profile=profile.title,
+                ),
                 alternatives=others,
-                remedy=_instead(others, "Ask your administrator for a plan that includes it."),
+                remedy=_instead(others, _("Ask your administrator for a plan that includes it.")),
             )
-        case "limit":
-            limit, running = situation.plan.max_servers, len(situation.wallet.sessions)
+        case "limit" if profile is not None and profile.files:
             return Refusal(
                 code="limit",
-                message=f"{situation.whose} plan “{situation.plan.title}” allows "
-                f"{limit} server{'' if limit == 1 else 's'} at a time, and "
-                f"{running} {'of yours ' if situation.payer is None else ''}"
-                f"{'is' if running == 1 else 'are'} running.",
-                remedy="Stop a running server first.",
+                message=_("“%(profile)s” is running already.", profile=profile.title),
+                remedy=_("Open it on the hub's home page, or stop it first."),
+            )
+        case "limit":
+            limit, running = situation.plan.max_servers, situation.running
+            return Refusal(
+                code="limit",
+                message=ngettext(
+                    "%(whose)s plan “%(plan)s” allows one server at a time; running now: "
+                    "%(running)s.",
+                    "%(whose)s plan “%(plan)s” allows %(count)s servers at a time; running now: "
+                    "%(running)s.",
+                    limit,
+                    whose=situation.whose,
+                    plan=situation.plan.title,
+                    running=running,
+                ),
+                remedy=_("Stop a running server first."),
             )
         case "gpus" if profile is not None:
             return Refusal(
                 code="gpus",
                 message=_gpus(situation, profile) or (refused.message if refused else ""),
-                alternatives=_alternatives(situation, situation.catalogue.profiles.values()),
-                remedy="Stop a running GPU server first, or start one with fewer GPUs.",
+                alternatives=alternatives(situation, situation.catalogue.profiles.values()),
+                remedy=_("Stop a running GPU server first, or start one with fewer GPUs."),
             )
         case "spending_limit" | "team_cap" if profile is not None:
             return _limit(code, situation, profile, refused)
         case "unknown_team" | "not_in_team":
             return Refusal(
                 code="unknown_team" if code == "unknown_team" else "not_in_team",
-                message=refused.message if refused else "That team cannot pay.",
-                remedy="Choose who pays on the start page, or leave it out to pay yourself.",
+                message=refused.message if refused else _("That team cannot pay."),
+                remedy=_("Choose who pays on the start page, or leave it out to pay yourself."),
             )
         case "frozen":
             return Refusal(
                 code="frozen",
-                message="Your membership is frozen, so no server can start.",
-                remedy="Ask your administrator why and until when.",
+                message=_("Your membership is frozen, so no server can start."),
+                remedy=_("Ask your administrator why and until when."),
             )
         case "unknown_profile":
-            return _choose(situation, "unknown_profile", f"There is no profile “{_short(asked)}”.")
+            message = _("There is no profile “%(name)s”.", name=_short(asked))
+            return _choose(situation, "unknown_profile", message)
         case "no_profile":
-            return _choose(situation, "bad_choice", "Say which profile to start.")
+            return _choose(situation, "bad_choice", _("Say which profile to start."))
         case "unknown_image" | "retired_image":
             return _image(code, situation, profile, refused)
         case "cancelled":
             return Refusal(
                 code="cancelled",
-                message="This start was cancelled before it was admitted.",
-                remedy="Start the server again.",
+                message=_("This start was cancelled before it was admitted."),
+                remedy=_("Start the server again."),
             )
         case "bad_choice":
-            message = refused.message if refused else "This choice is not on offer."
+            message = refused.message if refused else _("This choice is not on offer.")
             return Refusal(
-                code="bad_choice", message=message, remedy="Choose one of the options shown."
+                code="bad_choice", message=message, remedy=_("Choose one of the options shown.")
             )
     return Refusal(
         code="unavailable",
-        message=refused.message if refused else "The start could not be decided.",
-        remedy="Try again in a moment.",
+        message=refused.message if refused else _("The start could not be decided."),
+        remedy=_("Try again in a moment."),
     )
 
 
@@ -180,22 +208,39 @@ def _balance(situation: Situation, profile: Profile, refused: NotAdmitted | None
     missing = refused.missing_grains if refused else 0
     if not missing and prospect is not None:
         missing = prospect.missing_grains
-    others = _alternatives(situation, situation.catalogue.smaller_than(profile))
-    balance = tokens_text(situation.wallet.balance_grains)
-    running = " with what already runs" if situation.wallet.sessions else ""
+    others = alternatives(situation, situation.catalogue.smaller_than(profile))
+    told = {
+        "whose": situation.whose,
+        "balance": tokens_text(situation.wallet.balance_grains),
+        "profile": profile.title,
+        "rate": rate_text(profile.rate_mtok_h),
+        "reset": situation.reset_text,
+    }
     # Rounded up: with what is shown as missing, the start must be admitted.
-    shown = tokens_text(-(-missing // _CENT) * _CENT)
+    told["missing"] = tokens_text(-(-missing // _CENT) * _CENT)
+    if situation.wallet.sessions:
+        message = _(
+            "%(whose)s balance of %(balance)s cannot carry “%(profile)s” at %(rate)s with what "
+            "already runs: for the shortest run, %(missing)s too little. "
+            "New tokens arrive %(reset)s.",
+            **told,
+        )
+    else:
+        message = _(
+            "%(whose)s balance of %(balance)s cannot carry “%(profile)s” at %(rate)s: for the "
+            "shortest run, %(missing)s too little. New tokens arrive %(reset)s.",
+            **told,
+        )
     return Refusal(
         code="balance",
-        message=f"{situation.whose} balance of {balance} cannot carry “{profile.title}” at "
-        f"{rate_text(profile.rate_mtok_h)}{running}: {shown} "
-        f"{'is' if shown.endswith('token') else 'are'} missing for the shortest run. "
-        f"New tokens arrive {situation.reset_text}.",
+        message=message,
         missing=Amount.of(missing),
         resets_at_ms=situation.wallet.period_end_ms,
         resets_at=situation.reset_text,
         alternatives=others,
-        remedy=_instead(others, situation.catalogue.top_up or "Ask your administrator to top up."),
+        remedy=_instead(
+            others, situation.catalogue.top_up or _("Ask your administrator to top up.")
+        ),
     )
 
 
@@ -205,27 +250,38 @@ def _gpus(situation: Situation, profile: Profile) -> str | None:
     in_use = sum(session.gpus for session in situation.wallet.sessions)
     if limit is None or not profile.gpus or in_use + profile.gpus <= limit:
         return None
-    return (
-        f"{situation.whose} plan “{situation.plan.title}” allows {limit} "
-        f"GPU{'' if limit == 1 else 's'} at a time; {in_use} "
-        f"{'is' if in_use == 1 else 'are'} in use and “{profile.title}” needs {profile.gpus}."
+    return ngettext(
+        "%(whose)s plan “%(plan)s” allows one GPU at a time; in use: %(in_use)s, and "
+        "“%(profile)s” needs %(gpus)s.",
+        "%(whose)s plan “%(plan)s” allows %(count)s GPUs at a time; in use: %(in_use)s, and "
+        "“%(profile)s” needs %(gpus)s.",
+        limit,
+        whose=situation.whose,
+        plan=situation.plan.title,
+        in_use=in_use,
+        profile=profile.title,
+        gpus=profile.gpus,
     )
 
 
 def _limit(
     code: str, situation: Situation, profile: Profile, refused: NotAdmitted | None
 ) -> Refusal:
-    others = _alternatives(situation, situation.catalogue.smaller_than(profile))
+    others = alternatives(situation, situation.catalogue.smaller_than(profile))
     if refused is None:
-        what = "share of the team’s tokens" if code == "team_cap" else "spending limit"
-        message = f"Your {what} leaves too little for “{profile.title}”."
+        text = (
+            N_("Your share of the team’s tokens leaves too little for “%(profile)s”.")
+            if code == "team_cap"
+            else N_("Your spending limit leaves too little for “%(profile)s”.")
+        )
+        message = _(text, profile=profile.title)
     else:
         message = refused.message
     until_ms = refused.until_ms if refused else None
     until = None
     if until_ms is not None:
         until = instant_text(until_ms, situation.wallet.as_of_ms, situation.catalogue.zone)
-        message += f" It begins anew {until}."
+        message += " " + _("It begins anew %(until)s.", until=until)
     return Refusal(
         code="team_cap" if code == "team_cap" else "spending_limit",
         message=message,
@@ -233,20 +289,24 @@ def _limit(
         resets_at_ms=until_ms,
         resets_at=until,
         alternatives=others,
-        remedy=_instead(others, "Start a smaller profile, or wait until it begins anew."),
+        remedy=_instead(others, _("Start a smaller profile, or wait until it begins anew.")),
     )
 
 
 def _choose(situation: Situation, code: RefusalCode, message: str) -> Refusal:
     catalogue = situation.catalogue
-    others = _alternatives(situation, catalogue.profiles.values())
+    others = alternatives(situation, catalogue.profiles.values())
     names = ", ".join(
         f"{name} ({catalogue.profiles[name].title})"
         for name in situation.plan.profiles
         if name in catalogue.profiles
     )
     whose = situation.whose
-    remedy = f"{whose} plan has: {names}." if names else f"{whose} plan includes no profile."
+    remedy = (
+        _("%(whose)s plan has: %(names)s.", whose=whose, names=names)
+        if names
+        else _("%(whose)s plan includes no profile.", whose=whose)
+    )
     return Refusal(code=code, message=message, alternatives=others, remedy=remedy)
 
 
@@ -256,15 +316,17 @@ def _image(
     images = situation.catalogue.images_for(profile.name) if profile is not None else []
     tags = ", ".join(image.tag for image in images)
     # For an image that is not there, the ledger's own message names the others.
-    remedy = f"Choose one of: {tags}." if tags and code == "retired_image" else ""
+    retired = code == "retired_image"
+    remedy = _("Choose one of: %(tags)s.", tags=tags) if tags and retired else ""
     return Refusal(
         code="retired_image" if code == "retired_image" else "unknown_image",
-        message=refused.message if refused else "This image is not on offer.",
+        message=refused.message if refused else _("This image is not on offer."),
         remedy=remedy,
     )
 
 
-def _alternatives(situation: Situation, profiles: Iterable[Profile]) -> list[Alternative]:
+def alternatives(situation: Situation, profiles: Iterable[Profile]) -> list[Alternative]:
+    """Return those of `profiles` that this member could start now, and that have a place."""
     return [
         Alternative(
             profile=profile.name,
@@ -273,17 +335,32 @@ def _alternatives(situation: Situation, profiles: Iterable[Profile]) -> list[Alt
             lasts_until_ms=prospect.lasts_until_ms
             if (prospect := situation.prospects.get(profile.name))
             else None,
+            files=profile.files,
         )
         for profile in profiles
-        if closed_because(profile, situation) is None
+        if closed_because(profile, situation) is None and not _is_full(profile, situation)
     ]
 
 
+def _is_full(profile: Profile, situation: Situation) -> bool:
+    """Tell whether a server of a profile would have to wait for a node, as far as is known."""
+    return situation.board is not None and situation.board.has_place(profile) is False
+
+
 def _instead(others: list[Alternative], otherwise: str) -> str:
-    if not others:
-        return otherwise
-    best = others[0]
-    return f"Start “{best.title}” ({rate_text(best.rate_mtok_h)}) instead. {otherwise}"
+    said = [otherwise]
+    best = next((other for other in others if not other.files), None)
+    if best is not None:
+        instead = _(
+            "Start “%(profile)s” (%(rate)s) instead.",
+            profile=best.title,
+            rate=rate_text(best.rate_mtok_h),
+        )
+        said.insert(0, instead)
+    files = next((other for other in others if other.files), None)
+    if files is not None:
+        said.append(_("Meanwhile, open your files with “%(profile)s”.", profile=files.title))
+    return " ".join(said)
 
 
 def _short(text: str, length: int = 60) -> str:

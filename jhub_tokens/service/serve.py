@@ -7,6 +7,7 @@ import asyncio
 import errno
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from jhub_tokens.service.books import Books
 from jhub_tokens.service.channels import Channel
 from jhub_tokens.service.executors import Workers
 from jhub_tokens.service.handlers.base import Service
+from jhub_tokens.service.live import LiveStreams
 from jhub_tokens.service.logs import configure_logs
 from jhub_tokens.service.metrics import Metrics
 from jhub_tokens.service.outbox import OutboxWorker
@@ -36,6 +38,7 @@ from jhub_tokens.service.warden import Warden
 from jhub_tokens.service.webhook import Webhooks
 
 if TYPE_CHECKING:
+    from jhub_tokens.service.cluster.observer import ClusterObserver
     from jhub_tokens.service.mail import Mailer
 
 __all__ = ["RunningService", "add_arguments", "main", "run", "start"]
@@ -64,7 +67,8 @@ class RunningService:
     port
         The port it listens on.
     tasks
-        Its background tasks: warden, outbox, sealer, and the one that keeps the books open.
+        Its background tasks: warden, outbox, sealer, live streams, the one that keeps the books
+        open, and the cluster's observer.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class RunningService:
         """Take no more requests, let what is being written finish, close the books."""
         self.server.stop()
         self.service.stops.poke()
+        self.service.live.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -119,7 +124,17 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
     if settings.webhook is not None:
         channels.append(Webhooks(settings.webhook, clock))
     outbox = OutboxWorker(books, workers, clock, metrics, channels)
-    warden = Warden(books, workers, clock, stops.poke, outbox.wake, metrics)
+    live = LiveStreams(books, workers, metrics)
+
+    def stops_ordered() -> None:
+        stops.poke()
+        live.poke()
+
+    def notices_written() -> None:
+        outbox.wake()
+        live.poke()
+
+    warden = Warden(books, workers, clock, stops_ordered, notices_written, metrics)
     sealer = Sealer(
         books,
         workers,
@@ -129,6 +144,7 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
         path=settings.seal_file,
         key=settings.seal_key,
     )
+    cluster = _cluster(settings, books, workers, clock, metrics, [warden.wake, outbox.wake])
     books.on_change(warden.wake)
     books.on_change(outbox.wake)
     service = Service(
@@ -144,8 +160,10 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
         server_auth=hub_oauth(settings, clock, cache_s=settings.server_token_cache_s),
         templates=templates(settings),
         outbox=outbox,
+        live=live,
         mailer=mailer,
         payments=provider_from(settings),
+        cluster=cluster,
     )
     server = HTTPServer(
         make_application(service), max_body_size=_FORM_BYTES_MAX, max_header_size=64 << 10,
@@ -157,7 +175,10 @@ async def start(settings: Settings, clock: Clock | None = None) -> RunningServic
         asyncio.create_task(warden.run(), name="warden"),
         asyncio.create_task(outbox.run(), name="outbox"),
         asyncio.create_task(sealer.run(), name="sealer"),
+        asyncio.create_task(live.run(), name="live"),
     ]
+    if cluster is not None:
+        tasks.append(asyncio.create_task(cluster.run(), name="cluster"))
     log.info(
         "listening",
         url=f"http://{settings.listen_host}:{port}{settings.base_url}",
@@ -173,6 +194,39 @@ def _mailer(settings: Settings) -> Mailer | None:
     from jhub_tokens.service.mail import Mailer
 
     return Mailer(settings.mail, settings.public_url)
+
+
+def _cluster(
+    settings: Settings,
+    books: Books,
+    workers: Workers,
+    clock: Clock,
+    metrics: Metrics,
+    wake: list[Callable[[], None]],
+) -> ClusterObserver | None:
+    """Return the observer, None if there is no cluster to look at.
+
+    Raises
+    ------
+    SettingsError
+        If the Kubernetes client is not installed.
+    """
+    if settings.cluster is None:
+        return None
+    # Only a service that looks at a cluster carries the client.
+    try:
+        from jhub_tokens.service.cluster.observer import ClusterObserver
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"JHUB_TOKENS_CLUSTER needs the extra kubernetes, which lacks here ({error.name}): "
+            "pip install jhub-tokens[kubernetes]"
+        ) from None
+
+    def booked() -> None:
+        for waken in wake:
+            waken()
+
+    return ClusterObserver(settings.cluster, books, workers, clock, metrics, booked)
 
 
 async def _listen(server: HTTPServer, settings: Settings) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import structlog
 
+from jhub_tokens import i18n
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import Ledger
-from jhub_tokens.ledger.records import MemberRecord
+from jhub_tokens.ledger.records import Language, LedgerError, MemberRecord
 from jhub_tokens.ledger.servers import ServerState
 from jhub_tokens.service import views
 from jhub_tokens.service.auth import Caller, ServerOf
@@ -15,7 +17,7 @@ from jhub_tokens.service.handlers.base import Service
 from jhub_tokens.service.members import member_of
 from jhub_tokens.wire import Amount, KeepOrder, ServerReport, ServerView
 
-__all__ = ["ask_stop", "keep_running", "report"]
+__all__ = ["ask_stop", "keep_running", "report", "stop_own"]
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +41,8 @@ async def report(service: Service, caller: Caller, said: ServerReport) -> Server
     if said.active_age_ms is not None:
         active_ms = service.clock.now_ms() - said.active_age_ms
     busy = sorted(set(said.busy))
-    await service.workers.write(books.report, member.member_id, server.name, busy, active_ms)
+    if await service.workers.write(books.report, member.member_id, server.name, busy, active_ms):
+        service.written()
     return await _view(service, member, server)
 
 
@@ -81,6 +84,32 @@ async def ask_stop(service: Service, caller: Caller) -> ServerView:
     return await _view(service, member, server)
 
 
+async def stop_own(service: Service, caller: Caller, server_name: str, session_id: str) -> None:
+    """Order a server of the caller to stop, who asks for it from outside.
+
+    Raises
+    ------
+    Problem
+        If the caller is not here in person, or is no member.
+    LedgerError
+        If it does not run, or is another run of it than the one that was meant.
+    """
+    if not caller.may_change_own:
+        raise Problem(403, "forbidden", "Only members themselves stop their servers here.")
+    member = await member_of(service, caller)
+    books = service.books.ledger.servers
+
+    def stop() -> None:
+        state = books.state(member.member_id, server_name)
+        if state.session is None or state.session.session_id != session_id:
+            raise LedgerError("not_running", _("This run of the server is over already."))
+        books.ask_stop(member.member_id, server_name)
+
+    await service.workers.write(stop)
+    log.info("stop asked from the console", by=caller.label, server=server_name)
+    service.written(may_stop=True)
+
+
 def _server_of(caller: Caller) -> ServerOf:
     server = caller.server
     if server is None:
@@ -95,13 +124,24 @@ def _server_of(caller: Caller) -> ServerOf:
 
 async def _view(service: Service, member: MemberRecord, server: ServerOf) -> ServerView:
     ledger, catalogue = service.books.ledger, service.books.catalogue
-    return await service.workers.read(
-        _read, ledger, catalogue, member, server.name, service.settings.console_url
-    )
+
+    def read() -> ServerView:
+        language = ledger.member_settings.of(member.member_id).language
+        with i18n.speaking(language):
+            return _read(
+                ledger, catalogue, member, server.name, language, service.settings.console_url
+            )
+
+    return await service.workers.read(read)
 
 
 def _read(
-    ledger: Ledger, catalogue: Catalogue, member: MemberRecord, server_name: str, console_url: str
+    ledger: Ledger,
+    catalogue: Catalogue,
+    member: MemberRecord,
+    server_name: str,
+    language: Language,
+    console_url: str,
 ) -> ServerView:
     state = ledger.servers.state(member.member_id, server_name)
     notices = ledger.notices(member.member_id, unseen_only=True)
@@ -127,7 +167,7 @@ def _read(
         keep_latest_ms=state.keep_latest_ms,
         stop_when_done=state.plan.stop_when_done,
         notices=views.notice_items(notices, catalogue, state.now_ms),
-        language=ledger.member_settings.of(member.member_id).language,
+        language=language,
         console_url=console_url,
         ask_again_ms=_ask_again_ms(state),
         as_of_ms=state.now_ms,

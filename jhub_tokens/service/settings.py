@@ -18,7 +18,9 @@ from jhub_tokens.service.channel_settings import (
     public_url_from,
     webhook_settings_from,
 )
+from jhub_tokens.service.cluster.settings import ClusterSettings, cluster_settings_from
 from jhub_tokens.service.errors import SettingsError
+from jhub_tokens.service.ssh_settings import gateway_token_from, ssh_settings_from
 
 __all__ = ["Settings", "SettingsError", "add_arguments", "settings_from"]
 
@@ -86,6 +88,17 @@ class Settings:
     server_token_cache_s
         How long the hub's word about a running server's token holds for its reports; what a
         server asks for is checked afresh each time.
+    cluster
+        The Kubernetes cluster to look at; None: there is none.
+    ssh
+        How SSH gets into a server: not at all (empty), by ``tunnel`` through the hub, through our
+        gateway at ``gateway:HOST:PORT``, or at the ``HOST:PORT`` of another.
+    ssh_user
+        Whom to sign in as there.
+    ssh_pod_port
+        Where sshd listens in a pod.
+    gateway_token
+        What our gateway shows when it asks; empty: there is none.
     """
 
     catalogue_path: Path
@@ -116,6 +129,11 @@ class Settings:
     seal_file: Path | None = None
     seal_key: str = field(default="", repr=False)
     server_token_cache_s: int = 300
+    cluster: ClusterSettings | None = None
+    ssh: str = ""
+    ssh_user: str = "jovyan"
+    ssh_pod_port: int = 2222
+    gateway_token: str = field(default="", repr=False)
 
     @property
     def console_url(self) -> str:
@@ -156,6 +174,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"where to listen, such as {_DEFAULT_URL}; environment: JUPYTERHUB_SERVICE_URL",
     )
     parser.add_argument("--port", type=int, help="listen on this port of the URL's host instead")
+    parser.add_argument(
+        "--cluster",
+        choices=("in-cluster", "kubeconfig"),
+        help="look at the Kubernetes cluster where servers run, with the pod's own account or a "
+        "kubeconfig; environment: JHUB_TOKENS_CLUSTER",
+    )
     parser.add_argument(
         "--log-format",
         choices=("console", "json"),
@@ -201,6 +225,8 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None
         )
     name = env.get("JUPYTERHUB_SERVICE_NAME") or "tokens"
     mail = mail_settings_from(env)
+    ssh, ssh_user = ssh_settings_from(env)
+    cluster = cluster_settings_from(env, pick("cluster"))
     hub_prefix = _prefix(env.get("JUPYTERHUB_BASE_URL") or "/") + "hub/"
     return Settings(
         catalogue_path=Path(catalogue),
@@ -240,6 +266,11 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None
         seal_file=Path(file) if (file := env.get("JHUB_TOKENS_SEAL_FILE", "")) else None,
         seal_key=env.get("JHUB_TOKENS_SEAL_KEY", ""),
         server_token_cache_s=_seconds(env, "JHUB_TOKENS_SERVER_TOKEN_CACHE", 300),
+        cluster=cluster,
+        ssh=ssh,
+        ssh_user=ssh_user,
+        ssh_pod_port=_port(env, "JHUB_TOKENS_SSH_POD_PORT", 2222),
+        gateway_token=gateway_token_from(env, ssh, sees_pods=cluster is not None),
     )
 
 
@@ -296,6 +327,13 @@ def _seconds(env: Mapping[str, str], name: str, default: int) -> int:
         return default
     if not text.isdecimal() or not 1 <= int(text) <= 3600:
         raise SettingsError(f"{name}={text}: write whole seconds, 1 to 3600")
+    return int(text)
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "").strip() or str(default)
+    if not text.isdecimal() or not 0 < int(text) < 65_536:
+        raise SettingsError(f"{name}={text}: write the number of a port, 1 to 65535")
     return int(text)
 
 

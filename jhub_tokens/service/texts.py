@@ -1,4 +1,4 @@
-"""Words for people: instants, durations, rates, hardware, and why a server ended."""
+"""Words for people: instants, what lines and grants are called, and why a server ended."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jhub_tokens.catalogue import Profile
-from jhub_tokens.units import GRAINS_PER_MILLITOKEN, format_tokens
+from jhub_tokens import i18n
+from jhub_tokens.i18n import N_, _
+from jhub_tokens.service.zones import display_zone
+from jhub_tokens.words import duration_text, hardware_text, rate_text, tokens_text, unit_names
 
 __all__ = [
     "KINDS",
@@ -22,6 +24,7 @@ __all__ = [
     "source_text",
     "stop_text",
     "tokens_text",
+    "unit_names",
     "utc",
 ]
 
@@ -35,81 +38,90 @@ _NEAR: Mapping[str, Mapping[int, str]] = {
     "en": {0: "today", 1: "tomorrow", -1: "yesterday"},
     "zh": {0: "今天", 1: "明天", -1: "昨天"},
 }
-#: Days, hours, minutes, seconds.
-_UNITS: Mapping[str, tuple[str, str, str, str]] = {
-    "en": ("d", "h", "min", "s"),
-    "zh": ("天", "小时", "分钟", "秒"),
-}
 #: So near, the minute alone would tell too little.
 _SECONDS_WITHIN_MS = 10 * 60_000
 
 #: What a line of the statement is.
 KINDS: Mapping[str, str] = {
-    "allotment": "Monthly tokens",
-    "topup": "Top-up",
-    "adjustment": "Correction",
-    "usage": "Usage",
-    "expiry": "Expired",
-    "rollover": "Rolled over",
-    "refund": "Refund",
-    "voucher": "Voucher",
-    "reversal": "Payment reversed",
-    "overrun": "Overrun",
-    "return": "Returned",
-    "upgrade": "Upgrade of the plan",
-    "trial": "Trial",
+    "allotment": N_("Monthly tokens"),
+    "topup": N_("Top-up"),
+    "adjustment": N_("Correction"),
+    "usage": N_("Usage"),
+    "expiry": N_("Expired"),
+    "rollover": N_("Rolled over"),
+    "refund": N_("Refund"),
+    "voucher": N_("Voucher"),
+    "reversal": N_("Payment reversed"),
+    "overrun": N_("Overrun"),
+    "return": N_("Returned"),
+    "upgrade": N_("Upgrade of the plan"),
+    "trial": N_("Trial"),
 }
 
 #: Where a grant comes from.
 SOURCES: Mapping[str, str] = {
-    "plan": "Monthly tokens",
-    "topup": "Top-up",
-    "adjustment": "Correction",
-    "refund": "Refund",
-    "voucher": "Voucher",
-    "rollover": "Rolled over",
-    "overrun": "Overrun",
-    "upgrade": "Upgrade of the plan",
-    "trial": "Trial",
+    "plan": N_("Monthly tokens"),
+    "topup": N_("Top-up"),
+    "adjustment": N_("Correction"),
+    "refund": N_("Refund"),
+    "voucher": N_("Voucher"),
+    "rollover": N_("Rolled over"),
+    "overrun": N_("Overrun"),
+    "upgrade": N_("Upgrade of the plan"),
+    "trial": N_("Trial"),
 }
 
 _ENDS: Mapping[str, str] = {
-    "stopped": "stopped",
-    "exited": "shut down from inside",
-    "failed": "failed",
-    "cancelled": "cancelled",
-    "lost": "lost",
-    "dry": "stopped because the balance was used up",
-    "frozen": "stopped because the membership was frozen",
-    "max_run": "stopped because its longest run had passed",
-    "day_limit": "stopped because a day's limit was reached",
-    "week_limit": "stopped because a week's limit was reached",
-    "team_cap": "stopped because a share of the team's tokens was spent",
-    "left_team": "stopped because the member was no longer in the team",
-    "asked": "stopped because its member asked for it",
-    "superseded": "given up for a new start",
-    "taken_over": "metered from here on",
+    "stopped": N_("stopped"),
+    "exited": N_("shut down from inside"),
+    "failed": N_("failed"),
+    "cancelled": N_("cancelled"),
+    "lost": N_("lost"),
+    "dry": N_("stopped because the balance was used up"),
+    "frozen": N_("stopped because the membership was frozen"),
+    "max_run": N_("stopped because its longest run had passed"),
+    "day_limit": N_("stopped because a day's limit was reached"),
+    "week_limit": N_("stopped because a week's limit was reached"),
+    "team_cap": N_("stopped because a share of the team's tokens was spent"),
+    "left_team": N_("stopped because the member was no longer in the team"),
+    "asked": N_("stopped because its member asked for it"),
+    "idle": N_("stopped because nothing used it any more"),
+    "ordered": N_("stopped because an administrator ordered it"),
+    "superseded": N_("given up for a new start"),
+    "taken_over": N_("metered from here on"),
+    "oom": N_("ended because it ran out of memory"),
+    "evicted": N_("ended because its node ran short of resources or was emptied"),
+    "node_lost": N_("ended because its node failed or was shut down"),
+    "preempted": N_("ended because its spot node was taken back"),
+    "displaced": N_("ended because its place was needed for more urgent work"),
+    "crashed": N_("ended because its own process failed"),
+    "deleted": N_("ended because it was deleted in the cluster"),
 }
 
 _STOPS: Mapping[str, str] = {
-    "dry": "Your balance is used up.",
-    "frozen": "Your membership was frozen.",
-    "max_run": "Its longest run has passed.",
-    "day_limit": "What may be spent in a day is spent.",
-    "week_limit": "What may be spent in a week is spent.",
-    "team_cap": "Your share of the team's tokens is spent.",
-    "left_team": "You are no longer in the team that paid.",
-    "asked": "You asked for it.",
+    "dry": N_("Your balance is used up."),
+    "frozen": N_("Your membership was frozen."),
+    "max_run": N_("Its longest run has passed."),
+    "day_limit": N_("What may be spent in a day is spent."),
+    "week_limit": N_("What may be spent in a week is spent."),
+    "team_cap": N_("Your share of the team's tokens is spent."),
+    "left_team": N_("You are no longer in the team that paid."),
+    "asked": N_("You asked for it."),
+    "idle": N_("Nothing used it any more."),
+    "ordered": N_("An administrator stopped it."),
 }
 
 
-def instant_text(at_ms: int, now_ms: int | None, zone: str, language: str = "en") -> str:
+def instant_text(at_ms: int, now_ms: int | None, zone: str, language: str | None = None) -> str:
     """Return an instant as people say it, in `zone`: ``today 14:05 CET``, ``Tue 24 Nov 14:05 CET``.
 
-    Seconds are told within ten minutes of now, the year when it is another one. Without
+    Whoever looks may have chosen another zone, see `zones`. Seconds are told within ten minutes
+    of now, the year when it is another one. Without
     `now_ms` it is told whole, for a text that is read later.
     """
+    zone = display_zone(zone)
     at = _local(at_ms, zone)
+    language = language or i18n.language()
     if now_ms is None:
         return f"{_day(at, None, language)} {at:%H:%M:%S} {at.tzname()}"
     near = abs(at_ms - now_ms) < _SECONDS_WITHIN_MS
@@ -119,69 +131,29 @@ def instant_text(at_ms: int, now_ms: int | None, zone: str, language: str = "en"
 
 def day_text(at_ms: int, now_ms: int, zone: str) -> str:
     """Return the day of an instant in `zone`: ``today``, ``Tue 24 Nov``, ``Thu 1 Jan 2026``."""
-    return _day(_local(at_ms, zone), _local(now_ms, zone), "en")
-
-
-def duration_text(duration_ms: int, language: str = "en") -> str:
-    """Return a duration in its two largest units: ``2 d 3 h``, ``1 h 5 min``, ``40 s``."""
-    seconds = max(0, round(duration_ms / 1000))
-    parts = []
-    units = _UNITS.get(language, _UNITS["en"])
-    for unit, size in zip(units, (86_400, 3_600, 60, 1), strict=True):
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count} {unit}")
-        elif parts:
-            break  # "2 d 5 s" would claim a precision that the gap denies
-    return " ".join(parts[:2]) or f"0 {units[-1]}"
-
-
-def rate_text(rate_mtok_h: int) -> str:
-    """Return a rate in tokens per hour: ``10 tokens/h``."""
-    if rate_mtok_h == 0:
-        return "free"
-    text = format_tokens(rate_mtok_h * GRAINS_PER_MILLITOKEN, 3)
-    return f"{text} token/h" if text == "1" else f"{text} tokens/h"
-
-
-def tokens_text(grains: int, language: str = "en") -> str:
-    """Return an amount with its word: ``1 token``, ``2.5 tokens``."""
-    text = format_tokens(grains)
-    if language == "zh":
-        return f"{text} 个代币"
-    return f"{text} token" if text in ("1", "-1") else f"{text} tokens"
-
-
-def hardware_text(profile: Profile) -> str:
-    """Return a profile's hardware: ``4 cores · 8 GB · 1 × T4 or A100``."""
-    parts = [f"{profile.cpu:g} core" + ("" if profile.cpu == 1 else "s")]
-    parts.append(_memory_text(profile.memory_bytes))
-    if profile.gpus:
-        models = " or ".join(profile.gpu_models) or "GPU"
-        parts.append(f"{profile.gpus} × {models}")
-    return " · ".join(parts)
+    return _day(_local(at_ms, zone), _local(now_ms, zone), i18n.language())
 
 
 def kind_text(kind: str) -> str:
     """Return what a line of the statement is called."""
-    return KINDS.get(kind, kind.capitalize())
+    return _(KINDS[kind]) if kind in KINDS else kind.capitalize()
 
 
 def source_text(source: str) -> str:
     """Return what the source of a grant is called."""
-    return SOURCES.get(source, source.capitalize())
+    return _(SOURCES[source]) if source in SOURCES else source.capitalize()
 
 
 def end_text(end_reason: str | None) -> str:
     """Return why a session ended, empty while it runs."""
     if end_reason is None:
         return ""
-    return _ENDS.get(end_reason, end_reason.replace("_", " "))
+    return _(_ENDS[end_reason]) if end_reason in _ENDS else end_reason.replace("_", " ")
 
 
 def stop_text(reason: str) -> str:
     """Return why a server is stopped, for its member, from a stop order's reason."""
-    return _STOPS.get(reason, reason)
+    return _(_STOPS[reason]) if reason in _STOPS else reason
 
 
 def utc(at_ms: int) -> datetime:
@@ -205,10 +177,3 @@ def _day(at: datetime, now: datetime | None, language: str) -> str:
         return f"{year}{at.month}月{at.day}日（{_DAYS_ZH[at.weekday()]}）"
     text = f"{_DAYS[at.weekday()]} {at.day} {_MONTHS[at.month - 1]}"
     return f"{text} {at.year}" if with_year else text
-
-
-def _memory_text(memory_bytes: int) -> str:
-    for unit, size in (("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20)):
-        if memory_bytes >= size:
-            return f"{memory_bytes / size:.4g} {unit}"
-    return f"{memory_bytes} bytes"

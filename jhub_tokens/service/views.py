@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
+from typing import cast
 from zoneinfo import ZoneInfo
 
-from jhub_tokens.catalogue import Catalogue, ImageVersion, Profile
+from jhub_tokens import i18n
+from jhub_tokens.catalogue import Catalogue, ImageVersion, Plan, Pool, Profile
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger.finance_records import Basis
 from jhub_tokens.ledger.records import (
+    Language,
     MemberSummary,
     NotAdmitted,
     NoticeRecord,
@@ -22,17 +27,20 @@ from jhub_tokens.ledger.records import (
 )
 from jhub_tokens.service import texts
 from jhub_tokens.service.notice_texts import notice_severity, notice_text
-from jhub_tokens.service.refusals import Situation, closed_because, explain
+from jhub_tokens.service.refusals import Situation, alternatives, closed_because, explain
+from jhub_tokens.ssh_keys import keys_digest
 from jhub_tokens.units import rounded_differences
 from jhub_tokens.wire import (
     Admission,
     Amount,
+    Availability,
     HardwareModel,
     ImageChoice,
     KnownImage,
     KnownProfile,
     MemberPage,
     MemberRow,
+    NodePool,
     NoticeItem,
     Offer,
     Offers,
@@ -45,6 +53,7 @@ from jhub_tokens.wire import (
     StatementLine,
     StopOrder,
     TeamStanding,
+    Toleration,
 )
 
 __all__ = [
@@ -52,6 +61,7 @@ __all__ = [
     "known_profile",
     "local_date",
     "member_page",
+    "node_pool",
     "notice_items",
     "offers",
     "receipt",
@@ -73,8 +83,9 @@ def standing(
     notices: Sequence[NoticeRecord],
     catalogue: Catalogue,
     payers: Sequence[Payer] = (),
+    language: str | None = None,
 ) -> Standing:
-    """Return a member's balance and what burns it."""
+    """Return a member's balance and what burns it; `language` is what they have chosen."""
     now_ms, zone, member = wallet.as_of_ms, catalogue.zone, wallet.member
     return Standing(
         member_id=member.member_id,
@@ -98,13 +109,16 @@ def standing(
         zone=zone,
         banner=catalogue.banner,
         enforced=catalogue.enforce,
+        language=language,
     )
 
 
 def notice_items(
     notices: Iterable[NoticeRecord], catalogue: Catalogue, now_ms: int
 ) -> list[NoticeItem]:
-    """Return notices with their texts."""
+    """Return notices with their texts, in the language of whoever looks."""
+    language = cast("Language", i18n.language())
+    spoken = [replace(notice, language=language) for notice in notices]
     return [
         NoticeItem(
             notice_id=notice.notice_id,
@@ -116,52 +130,73 @@ def notice_items(
                 notice.created_ms, now_ms, notice.zone or catalogue.zone, notice.language
             ),
         )
-        for notice in notices
+        for notice in spoken
     ]
 
 
 def offers(
-    situations: Sequence[Situation], notices: Sequence[NoticeRecord], payers: Sequence[Payer]
+    situations: Sequence[Situation],
+    notices: Sequence[NoticeRecord],
+    payers: Sequence[Payer],
+    language: str | None = None,
 ) -> Offers:
     """Return every profile, open or closed with the reason, in the catalogue's order.
 
-    `situations` begin with the member's own wallet; those of `payers` follow.
+    `situations` begin with the member's own wallet; those of `payers` follow. `language` is what
+    the member has chosen.
     """
     own = situations[0]
     return Offers(
-        standing=standing(own.wallet, notices, own.catalogue, payers),
+        standing=standing(own.wallet, notices, own.catalogue, payers, language),
         offers=[_offer(profile, situations, payers) for profile in own.catalogue.profiles.values()],
     )
 
 
 def admission(
-    session: SessionRecord, shadow: NotAdmitted | None, situation: Situation
+    session: SessionRecord,
+    shadow: NotAdmitted | None,
+    situation: Situation,
+    own: Plan,
+    keys: Sequence[str] = (),
 ) -> Admission:
-    """Return what to start."""
+    """Return what to start.
+
+    `own` is the member's own plan, whoever pays; `keys` are the member's SSH keys.
+    """
     catalogue = situation.catalogue
     profile = catalogue.profiles[session.profile]
     image = catalogue.images.get(session.image) if session.image else None
+    pool = catalogue.pool_for(profile, session.gpu_model)
     return Admission(
         session_id=session.session_id,
         start_key=session.start_key,
         profile=profile.name,
         title=profile.title,
         rate_mtok_h=session.rate_mtok_h,
-        hardware=_hardware(profile),
+        hardware=_hardware(profile, catalogue),
         gpu_model=session.gpu_model,
         image=_image(image) if image else None,
         image_reference=image.reference if image else None,
         node_selector=profile.node_selector,
+        pool=node_pool(pool) if pool else None,
+        shm_bytes=profile.shm_bytes,
+        workspace_bytes=own.workspace_bytes,
         environment=profile.environment,
+        authorized_keys=list(keys),
+        files=profile.files,
+        stop_time_ms=session.stop_time_ms,
         balance=Amount.of(situation.wallet.balance_grains),
         shadow_refusal=explain(shadow.code, situation, profile, refused=shadow) if shadow else None,
     )
 
 
 def receipt(
-    report: ObserveReport, stops: Iterable[StopOrderRecord], now_ms: int
+    report: ObserveReport,
+    stops: Iterable[StopOrderRecord],
+    keys: Mapping[str, Sequence[str]],
+    now_ms: int,
 ) -> SnapshotReceipt:
-    """Return the receipt of a snapshot."""
+    """Return the receipt of a snapshot; `keys` are the SSH keys of each member in it."""
     known = [
         SessionKnown(
             hub_user_id=seen.member.hub_user_id,
@@ -170,6 +205,7 @@ def receipt(
             start_key=session.start_key,
             session_id=session.session_id,
             stop_in_ms=None if stop_at is None else max(0, stop_at - now_ms),
+            keys_digest=keys_digest(keys.get(session.member_id, ())),
         )
         for seen, session, stop_at in zip(
             report.servers, report.sessions, report.stop_at_ms, strict=True
@@ -313,6 +349,7 @@ def _offer(profile: Profile, situations: Sequence[Situation], payers: Sequence[P
     carried = [
         _payer_choice(profile, situation, payer)
         for situation, payer in zip(situations, (None, *payers), strict=True)
+        if not (payer and profile.files)  # free: nobody pays
         if not catalogue.enforce or closed_because(profile, situation) is None
     ]
     # A profile that cannot start lasts until nothing.
@@ -321,7 +358,7 @@ def _offer(profile: Profile, situations: Sequence[Situation], payers: Sequence[P
         profile=profile.name,
         title=profile.title,
         description=profile.description,
-        hardware=_hardware(profile),
+        hardware=_hardware(profile, catalogue),
         rate_mtok_h=profile.rate_mtok_h,
         rate=texts.rate_text(profile.rate_mtok_h),
         images=[
@@ -335,7 +372,33 @@ def _offer(profile: Profile, situations: Sequence[Situation], payers: Sequence[P
         lasts_ms=None if until_ms is None else max(0, until_ms - now_ms),
         payers=carried,
         max_run_ms=profile.max_run_ms,
+        availability=_availability(profile, situations),
+        files=profile.files,
+        idle_stop_ms=profile.idle.stop_after_ms if profile.idle else None,
     )
+
+
+def _availability(profile: Profile, situations: Sequence[Situation]) -> Availability | None:
+    """Return where a profile has room; where it has none, what this member could start instead."""
+    board = situations[0].board
+    found = None if board is None else board.availability(profile)
+    if found is None or any(pool.free for pool in found.pools):
+        return found
+    catalogue = situations[0].catalogue
+    smaller = catalogue.smaller_than(profile)
+    named = {profile.name, *(each.name for each in smaller)}
+    larger = [each for each in catalogue.profiles.values() if each.name not in named]
+    for situation in situations:  # the member's own wallet first
+        instead = alternatives(situation, [*smaller, *larger])
+        if instead:
+            could = _(
+                "you could start “%(profile)s” (%(rate)s) instead",
+                profile=instead[0].title,
+                rate=texts.rate_text(instead[0].rate_mtok_h),
+            )
+            changes = {"alternatives": instead, "text": f"{found.text} · {could}"}
+            return found.model_copy(update=changes)
+    return found
 
 
 def _payer_choice(profile: Profile, situation: Situation, payer: Payer | None) -> PayerChoice:
@@ -345,7 +408,7 @@ def _payer_choice(profile: Profile, situation: Situation, payer: Payer | None) -
     team = catalogue.teams.get(payer.team) if payer else None
     return PayerChoice(
         payer=payer.team if payer else "",
-        title=team.title if team else "Your own tokens",
+        title=team.title if team else _("Your own tokens"),
         balance=Amount.of(wallet.balance_grains),
         left=Amount.of(payer.left_grains) if payer and payer.left_grains is not None else None,
         lasts_until_ms=until_ms,
@@ -362,24 +425,45 @@ def known_profile(profile: Profile, catalogue: Catalogue, now_ms: int) -> KnownP
         description=profile.description,
         rate_mtok_h=profile.rate_mtok_h,
         rate=texts.rate_text(profile.rate_mtok_h),
-        hardware=_hardware(profile),
+        hardware=_hardware(profile, catalogue),
         images=[
             KnownImage(**_image(image).model_dump(), reference=image.reference)
             for image in catalogue.images_for(profile.name, today)
         ],
         node_selector=profile.node_selector,
+        pools=[node_pool(catalogue.pools[name]) for name in profile.pools],
+        shm_bytes=profile.shm_bytes,
         environment=profile.environment,
         max_run_ms=profile.max_run_ms,
+        files=profile.files,
     )
 
 
-def _hardware(profile: Profile) -> HardwareModel:
+def node_pool(pool: Pool) -> NodePool:
+    """Return a node pool with all that a start on it needs."""
+    return NodePool(
+        pool=pool.name,
+        title=pool.title,
+        gpu_model=pool.gpu_model,
+        selector=pool.selector,
+        tolerations=[Toleration(**toleration.model_dump()) for toleration in pool.tolerations],
+        affinity=pool.affinity,
+        gpu_resource=pool.gpu_resource,
+        spot=pool.spot,
+        priority_class=pool.priority_class,
+        runtime_class=pool.runtime_class,
+    )
+
+
+def _hardware(profile: Profile, catalogue: Catalogue) -> HardwareModel:
+    spot = catalogue.is_spot(profile)
     return HardwareModel(
         cpu=profile.cpu,
         memory_bytes=profile.memory_bytes,
         gpus=profile.gpus,
         gpu_models=list(profile.gpu_models),
-        text=texts.hardware_text(profile),
+        spot=spot,
+        text=texts.hardware_text(profile, spot=spot),
     )
 
 
@@ -400,21 +484,24 @@ def _line_text(entry: StatementEntry, catalogue: Catalogue) -> str:
         title = profile.title if profile else entry.profile
         parts.append(f"{title} “{entry.server_name}”" if entry.server_name else title)
     if entry.kind == "overrun" and entry.amount_grains > 0:
-        parts.append("the server ran on after the balance was used up")
+        parts.append(_("the server ran on after the balance was used up"))
         waived = catalogue.policy.overrun == "waive"
-        parts.append("not charged" if waived else "deducted from the next allotment")
+        parts.append(_("not charged") if waived else _("deducted from the next allotment"))
     if entry.from_ms is not None and entry.to_ms is not None:
         duration = texts.duration_text(entry.to_ms - entry.from_ms)
-        rate = f" at {texts.rate_text(entry.rate_mtok_h)}" if entry.rate_mtok_h is not None else ""
-        parts.append(f"{duration}{rate}")
+        if entry.rate_mtok_h is None:
+            parts.append(duration)
+        else:
+            rate = texts.rate_text(entry.rate_mtok_h)
+            parts.append(_("%(duration)s at %(rate)s", duration=duration, rate=rate))
     if entry.break_glass:
-        parts.append("started while balances could not be checked")
+        parts.append(_("started while balances could not be checked"))
     if entry.waived:
-        parts.append("not charged")
+        parts.append(_("not charged"))
     if entry.end_reason:
         parts.append(texts.end_text(entry.end_reason))
     elif entry.kind == "usage":
-        parts.append("running")
+        parts.append(_("running"))
     if entry.reason:
         parts.append(entry.reason)
     return " · ".join(parts) or texts.kind_text(entry.kind)

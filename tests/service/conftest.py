@@ -167,7 +167,7 @@ class Browser:
     async def get(self, path: str, **options: Any) -> httpx.Response:
         return await self.client.get(PREFIX + path, **options)
 
-    async def submit(self, page: httpx.Response, action: str, **fields: Any) -> httpx.Response:
+    async def submit(self, page: httpx.Response, action: str, /, **fields: Any) -> httpx.Response:
         """Send the form of `page` whose action ends with `action`, hidden fields included."""
         for form in re.findall(r"<form.*?</form>", page.text, re.S):
             target = re.search(r'action="([^"]*)"', form)

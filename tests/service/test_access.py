@@ -135,7 +135,7 @@ async def test_every_person_at_every_page(
     form = visitor.client.cookies.get("_xsrf", path="/services/tokens/")
     target = f"/services/tokens/admin/members/{other}"
     grant = {"_xsrf": form, "tokens": "5", "reason": "test", "kind": "topup", "key": "k" * 12}
-    freeze = {"_xsrf": form, "freeze_reason": "a test"}
+    freeze = {"_xsrf": form, "reason": "a test"}
     answers = [
         own,
         await visitor.get("statement"),

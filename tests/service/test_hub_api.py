@@ -122,7 +122,7 @@ async def test_too_small_a_balance_says_what_is_missing_and_what_fits(
     assert refusal["resets_at"] == "Thu 24 Dec 00:00 CET"
     assert tokens(refusal["missing"]) == pytest.approx(0.25)
     assert "Your balance of 1 token cannot carry “One GPU”" in refusal["message"]
-    assert "0.25 tokens are missing" in refusal["message"]
+    assert "0.25 tokens too little" in refusal["message"]
     assert [other["profile"] for other in refusal["alternatives"]] == ["cpu"]
     assert "Start “CPU” (1 token/h) instead" in refusal["remedy"]
     assert "tokens@example.org" in refusal["remedy"], "how to top up"
@@ -133,7 +133,7 @@ async def test_the_plans_limit_of_servers(story: Story, ada: User) -> None:
     await story.run(ada, "cpu")
     answer = await story.admit(ada, "cpu", server_name="second")
     assert (answer.status_code, answer.json()["code"]) == (403, "limit")
-    assert "allows 1 server at a time" in answer.json()["message"]
+    assert "allows one server at a time" in answer.json()["message"]
     assert "Stop a running server" in answer.json()["remedy"]
 
 

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from jhub_tokens.catalogue import Catalogue, parse_catalogue
+from jhub_tokens.ledger.ends import TOLD
 from jhub_tokens.ledger.records import Language, NoticeKind, NoticeRecord, StopReason
 from jhub_tokens.service import texts
 from jhub_tokens.service.notice_texts import notice_severity, notice_subject, notice_text
@@ -79,6 +80,22 @@ def record(kind: str, params: dict[str, object], language: Language = "en") -> N
         ("frozen", {"reason": "unpaid"}, "Reason: unpaid"),
         ("unfrozen", {}, "active again"),
         ("stop_failed", {"detail": "no answer"}, "tried again: no answer."),
+        (
+            "ended",
+            {"reason": "oom", "at_ms": NOW, "servers": ONE},
+            "Your server (CPU) ended today 10:00:00 CET, because it ran out of memory. It is "
+            "charged up to then. Your files are kept. Load less at once",
+        ),
+        ("ended", {"reason": "preempted", "at_ms": NOW, "servers": ONE}, "was taken back"),
+        (
+            "ssh_key_added",
+            {"key_name": "laptop", "fingerprint": "SHA256:abc"},
+            "The SSH key “laptop” (SHA256:abc) opens your servers",
+        ),
+        ("team_invited", {"team": "bio"}, "invited to the team bio"),
+        ("team_accepted", {"team": "bio", "name": "ada"}, "accepted: ada is in it now"),
+        ("team_declined", {"team": "bio", "name": "ada"}, "declined by ada"),
+        ("team_removed", {"team": "bio"}, "no longer in the team bio"),
         ("something_new", {}, "Something new"),
     ],
 )
@@ -96,6 +113,7 @@ def test_every_kind_and_reason_is_in_every_language() -> None:
     for words in WORDS.values():
         assert set(get_args(NoticeKind)) <= set(words.notices)
         assert set(words.why) == set(words.will) == set(get_args(StopReason))
+        assert set(words.ended) == set(TOLD)
 
 
 def test_languages_tell_the_same() -> None:

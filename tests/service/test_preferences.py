@@ -158,7 +158,7 @@ async def test_language_zone_and_channels_are_chosen_on_the_page(
     assert (chosen.language, chosen.zone, chosen.urgency) == ("zh", "Asia/Shanghai", "danger")
     assert chosen.channels == (), "the box was not ticked"
     page = await visitor.get("settings")
-    assert "Your settings are saved." in page.text
+    assert "您的设置已保存。" in page.text, "in the language that was chosen"
     wrong = await visitor.submit(page, "/settings/change", **{**choice, "zone": "Mars/North"})
     assert wrong.status_code == 422
     assert "There is no such time zone" in wrong.text and "Mars/North" in wrong.text
@@ -174,10 +174,11 @@ async def test_the_api_does_what_the_page_does(
     story: Story, ada: User, hub: StubHub, api: Callable[..., Api], mail: MailServer
 ) -> None:
     await story.join(ada)
-    own = api(hub.add_token(ada, "users!user=ada", "custom:jhub-tokens:read!user=ada"))
+    own = api(hub.add_token(ada, "tokens!user=ada", "custom:jhub-tokens:read!user=ada"))
     path = "api/v1/members/me/settings"
     assert (await own.get(path)).json() == {
         "language": "en",
+        "follows_browser": True,
         "zone": None,
         "channels": ["email"],
         "urgency": "info",

@@ -55,6 +55,12 @@ def test_without_a_hub() -> None:
     assert settings.sqlite_path == Path("/var/lib/tokens.sqlite")
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "ssh"])
+def test_a_port_of_sshd_that_is_none_is_refused(port: str) -> None:
+    with pytest.raises(SettingsError, match="JHUB_TOKENS_SSH_POD_PORT"):
+        read(JHUB_TOKENS_SSH_POD_PORT=port)
+
+
 def test_the_command_line_comes_first() -> None:
     settings = read(
         "--catalogue", "mine.yaml", "--database", "postgresql://db/t", "--url", "0.0.0.0:80",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel
 from tornado.http1connection import HTTP1Connection
 from tornado.web import stream_request_body
 
-from jhub_tokens.service.auth import Caller, is_service_token
+from jhub_tokens.service.auth import Caller, is_gateway_token, is_service_token
 from jhub_tokens.service.errors import Problem
 from jhub_tokens.service.handlers.base import BaseHandler
+from jhub_tokens.service.settings import Settings
 
-__all__ = ["CHALLENGE", "ApiHandler", "HubSideHandler", "PeopleHandler"]
+__all__ = ["CHALLENGE", "ApiHandler", "GatewayHandler", "HubSideHandler", "PeopleHandler"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -117,18 +118,42 @@ class ApiHandler(BaseHandler):
         return Problem(413, "too_large", f"The body is larger than {limit} MB.")
 
 
-class HubSideHandler(ApiHandler):
-    """Answers the hub side only: one static token, compared here."""
+class _StaticTokenHandler(ApiHandler):
+    """Answers one program only: its static token is compared here."""
+
+    whose: ClassVar[str]
+
+    @staticmethod
+    def is_its_token(presented: str, settings: Settings) -> bool:
+        """Tell whether a token is the program's."""
+        raise NotImplementedError
 
     async def authorise(self) -> None:
         """See that the static token is presented."""
         token = self.hub_auth.get_token(self, in_cookie=False)
         if not token:
             raise Problem(
-                401, "not_signed_in", "This route needs the hub side's token.", headers=CHALLENGE
+                401,
+                "not_signed_in",
+                f"This route needs the {self.whose}'s token.",
+                headers=CHALLENGE,
             )
-        if not is_service_token(token, self.service.settings):
-            raise Problem(403, "forbidden", "This is not the hub side's token.")
+        if not self.is_its_token(token, self.service.settings):
+            raise Problem(403, "forbidden", f"This is not the {self.whose}'s token.")
+
+
+class HubSideHandler(_StaticTokenHandler):
+    """Answers the hub side only."""
+
+    whose = "hub side"
+    is_its_token = staticmethod(is_service_token)
+
+
+class GatewayHandler(_StaticTokenHandler):
+    """Answers the SSH gateway only."""
+
+    whose = "SSH gateway"
+    is_its_token = staticmethod(is_gateway_token)
 
 
 class PeopleHandler(ApiHandler):

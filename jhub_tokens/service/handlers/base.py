@@ -11,6 +11,7 @@ import structlog
 from jupyterhub.services.auth import HubOAuth, HubOAuthenticated
 from tornado.web import HTTPError, RequestHandler
 
+from jhub_tokens import i18n
 from jhub_tokens.clock import Clock
 from jhub_tokens.ledger import Ledger
 from jhub_tokens.payments import PaymentProvider
@@ -18,6 +19,7 @@ from jhub_tokens.service.auth import Caller, is_service_token
 from jhub_tokens.service.books import Books
 from jhub_tokens.service.errors import Problem, problem_from
 from jhub_tokens.service.executors import Workers
+from jhub_tokens.service.live import LiveStreams
 from jhub_tokens.service.metrics import Metrics
 from jhub_tokens.service.outbox import OutboxWorker
 from jhub_tokens.service.settings import Settings
@@ -25,6 +27,7 @@ from jhub_tokens.service.stops import StopBoard
 from jhub_tokens.service.warden import Warden
 
 if TYPE_CHECKING:
+    from jhub_tokens.service.cluster.observer import ClusterObserver
     from jhub_tokens.service.mail import Mailer
 
 __all__ = ["BaseHandler", "Service"]
@@ -47,13 +50,16 @@ class Service:
     server_auth: HubOAuth  # for servers' own tokens, of which there are many
     templates: jinja2.Environment
     outbox: OutboxWorker
+    live: LiveStreams
     mailer: Mailer | None
     payments: PaymentProvider | None = None
+    cluster: ClusterObserver | None = None
 
     def written(self, *, may_stop: bool = False) -> None:
         """Say that a write is done: deadlines, notices, perhaps stop orders, may be new."""
         self.warden.wake()
         self.outbox.wake()
+        self.live.poke()
         if may_stop:
             self.stops.poke()
 
@@ -72,6 +78,12 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # u
         self.route = route
         self.caller = None
         self._begun = time.perf_counter()
+        # Until it is known who calls and what they have chosen.
+        i18n.speak(
+            i18n.wished(
+                self.get_cookie(i18n.COOKIE), self.request.headers.get("Accept-Language", "")
+            )
+        )
 
     @property
     def ledger(self) -> Ledger:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import structlog
 from tornado.http1connection import HTTP1Connection
+from tornado.web import RequestHandler
 
 from jhub_tokens.service import finance
 from jhub_tokens.service.export_text import MEDIA
@@ -33,6 +34,7 @@ __all__ = [
     "ExportHandler",
     "PrepaidHandler",
     "ReportHandler",
+    "stream_export",
 ]
 
 log = structlog.get_logger(__name__)
@@ -103,28 +105,31 @@ class ExportHandler(PeopleHandler):
     )
     async def get(self, *, query: ExportQuery) -> None:
         """Stream the transactions posted in some months, with their entries."""
-        pieces = finance.export(self.service, self.person, query)
-        await self._stream(pieces, query)
+        await stream_export(self, finance.export(self.service, self.person, query), query)
 
-    async def _stream(self, pieces: AsyncIterator[str], query: ExportQuery) -> None:
-        first = await anext(pieces)  # what can be refused is refused before anything is sent
-        name = f"tokens-{query.from_month}-{query.to_month}"
-        self.set_header("Content-Type", MEDIA[query.form])
-        self.set_header("Content-Disposition", f'attachment; filename="{name}.{query.form}"')
-        self.write(first)
-        await self.flush()
-        try:
-            async for piece in pieces:
-                self.write(piece)
-                await self.flush()
-        except Exception:
-            log.exception("an export broke off")
-            # An end of the answer would make a part of the books look like all of them.
-            connection = self.request.connection
-            assert isinstance(connection, HTTP1Connection)
-            connection.stream.close()
-            return
-        await self.finish()
+
+async def stream_export(
+    handler: RequestHandler, pieces: AsyncIterator[str], query: ExportQuery
+) -> None:
+    """Answer with an export, piece by piece."""
+    first = await anext(pieces)  # what can be refused is refused before anything is sent
+    name = f"tokens-{query.from_month}-{query.to_month}"
+    handler.set_header("Content-Type", MEDIA[query.form])
+    handler.set_header("Content-Disposition", f'attachment; filename="{name}.{query.form}"')
+    handler.write(first)
+    await handler.flush()
+    try:
+        async for piece in pieces:
+            handler.write(piece)
+            await handler.flush()
+    except Exception:
+        log.exception("an export broke off")
+        # An end of the answer would make a part of the books look like all of them.
+        connection = handler.request.connection
+        assert isinstance(connection, HTTP1Connection)
+        connection.stream.close()
+        return
+    await handler.finish()
 
 
 class ErasuresHandler(PeopleHandler):

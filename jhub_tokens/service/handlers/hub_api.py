@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from jhub_tokens.service import admissions
+from jhub_tokens.service import admissions, oversight
 from jhub_tokens.service.handlers.api import HubSideHandler
-from jhub_tokens.service.models import StopsQuery
+from jhub_tokens.service.models import Nothing, StopsQuery
 from jhub_tokens.service.operations import operation
 from jhub_tokens.wire import (
     Admission,
     AdmitRequest,
+    HubFigures,
     Offers,
     OffersRequest,
     OverviewRequest,
@@ -20,6 +21,7 @@ from jhub_tokens.wire import (
 
 __all__ = [
     "AdmissionsHandler",
+    "FiguresHandler",
     "OffersHandler",
     "OverviewHandler",
     "SnapshotsHandler",
@@ -95,3 +97,12 @@ class StopsHandler(HubSideHandler):
         written, at the latest after `wait_ms`.
         """
         return await admissions.stops(self.service, query.known, query.wait_ms)
+
+
+class FiguresHandler(HubSideHandler):
+    """The strip on the hub's own admin page."""
+
+    @operation(summary="The key figures", access="hub", body=Nothing, answer=HubFigures)
+    async def post(self, *, body: Nothing) -> HubFigures:
+        """Return how much runs and burns, what runs dry within an hour, and who is low."""
+        return await oversight.hub_figures(self.service)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from jhub_tokens import i18n
+from jhub_tokens.i18n import _
+from jhub_tokens.ledger import DatabaseProblem
 from jhub_tokens.service.auth import Caller
 from jhub_tokens.service.errors import Problem
 from jhub_tokens.service.handlers.base import BaseHandler
 from jhub_tokens.service.pages import content_security_policy
+from jhub_tokens.service.zones import show_in
 
 __all__ = ["PageHandler"]
 
@@ -18,6 +24,7 @@ class PageHandler(BaseHandler):
     """A page for a person who is signed in."""
 
     active = ""  #: which entry of the navigation is marked
+    area = "member"  #: whose pages these are: a member's own, or administrators'
 
     def set_default_headers(self) -> None:
         """Set the headers that every page has."""
@@ -35,9 +42,23 @@ class PageHandler(BaseHandler):
             raise Problem(
                 403,
                 "not_signed_in",
-                "You have been signed out meanwhile; nothing was done.",
-                remedy="Reload the page, sign in and send the form again.",
+                _("You have been signed out meanwhile; nothing was done."),
+                remedy=_("Reload the page, sign in and send the form again."),
             )
+        await self.speak_as_chosen(self.caller)
+
+    async def speak_as_chosen(self, caller: Caller) -> None:
+        """Go on in the language and the zone that the person has chosen, where they have."""
+        try:
+            settings = self.ledger.member_settings
+            chosen, zone = await self.service.workers.read(
+                settings.speech_of, caller.name, caller.created
+            )
+        except (Problem, DatabaseProblem, SQLAlchemyError):
+            return  # the page itself will say what is wrong with the books
+        if chosen is not None:
+            i18n.speak(chosen)
+        show_in(zone)
 
     @property
     def person(self) -> Caller:
@@ -51,8 +72,10 @@ class PageHandler(BaseHandler):
         shown = page.render(
             caller=self.caller,
             active=self.active,
+            area=self.area,
+            language=i18n.language(),
             flash=self._take_flash(),
-            xsrf=self._form_token(),
+            xsrf=self.form_token(),
             **values,
         )
         self.set_status(status)
@@ -84,7 +107,8 @@ class PageHandler(BaseHandler):
         self.clear_cookie(_FLASH, path=self.service.settings.base_url)
         return message.decode("utf-8", "replace")
 
-    def _form_token(self) -> str:
+    def form_token(self) -> str:
+        """Return what a form has to send along, empty for whoever is not signed in."""
         if self.caller is None:
             return ""  # nobody who is not signed in gets a form
         token: bytes | str = self.xsrf_token

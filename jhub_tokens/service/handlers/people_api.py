@@ -58,6 +58,9 @@ class StatementHandler(PeopleHandler):
     async def get(self, member_id: str, *, query: StatementQuery) -> Statement:
         """Return every token of one period: opening + lines = closing; `me` is the caller.
 
+        The use of a session has the spans that each grant paid for as its segments, and what the
+        member asked about it.
+
         With `as_of`, of the period that holds that instant up to it: by `basis`, what is true of
         it as far as is known now (`effective`), or what the books held then (`booked`).
         """

@@ -2,7 +2,6 @@
 "use strict";
 
 const GRAINS_PER_TOKEN = 3.6e9;
-const ASK_EVERY_MS = 20000;
 
 function tokensText(grains) {
   const text = (Math.max(0, grains) / GRAINS_PER_TOKEN).toFixed(2);
@@ -12,84 +11,77 @@ function tokensText(grains) {
   return tail ? `${grouped}.${tail}` : grouped;
 }
 
-function leftText(ms) {
-  if (ms <= 0) return "now";
+function leftText(ms, root) {
+  const { units = "d h min s", now = "now", in: template = "in {time}" } = root.dataset;
+  if (ms <= 0) return now;
+  const names = units.split(" ");
   const seconds = Math.ceil(ms / 1000);
-  const days = Math.floor(seconds / 86400);
-  const hours = Math.floor((seconds % 86400) / 3600);
-  const minutes = Math.floor((seconds % 3600) / 60);
-  if (days) return `in ${days} d ${hours} h`;
-  if (hours) return `in ${hours} h ${minutes} min`;
-  if (minutes) return `in ${minutes} min ${seconds % 60} s`;
-  return `in ${seconds} s`;
+  const counts = [
+    Math.floor(seconds / 86400),
+    Math.floor((seconds % 86400) / 3600),
+    Math.floor((seconds % 3600) / 60),
+    seconds % 60,
+  ];
+  const first = counts.findIndex((count) => count > 0);
+  const parts = counts.map((count, place) => `${count} ${names[place]}`);
+  return template.replace("{time}", parts.slice(first, first + 2).join(" "));
 }
 
 // Balance and costs run on by the page's own monotonic clock, from the service's instant.
-function live(root) {
-  const loaded = performance.now();
-  const balance = Number(root.dataset.balance);
-  const burn = Number(root.dataset.burn); // millitokens per hour are grains per millisecond
-  const asOf = Number(root.dataset.asOf);
-  const shown = root.querySelector("[data-live-balance]");
-  const used = root.querySelector("[data-live-used]");
-  const costs = [...document.querySelectorAll("[data-live-cost]")];
-  const grants = [...document.querySelectorAll("[data-live-grant]")]; // in the order of burning
-  const countdowns = [...document.querySelectorAll("[data-countdown]")];
+const begun = new WeakMap(); // when each part of the page that counts was put there
 
-  const tick = () => {
-    const elapsed = performance.now() - loaded;
+function count() {
+  for (const root of document.querySelectorAll("[data-live]")) {
+    if (!begun.has(root)) begun.set(root, performance.now());
+    const elapsed = performance.now() - begun.get(root);
+    const balance = Number(root.dataset.balance);
+    const burn = Number(root.dataset.burn); // millitokens per hour are grains per millisecond
     const spent = Math.min(burn * elapsed, Math.max(0, balance));
-    shown.textContent = tokensText(balance - spent);
-    if (used) used.textContent = tokensText(Number(used.dataset.grains) + spent);
-    for (const cost of costs) {
-      cost.textContent = tokensText(
-        Number(cost.dataset.grains) + Number(cost.dataset.rate) * elapsed,
-      );
-    }
-    let left = spent;
-    for (const grant of grants) {
-      const part = Math.min(left, Number(grant.dataset.grains));
-      grant.textContent = tokensText(Number(grant.dataset.grains) - part);
+    const write = (name, text) => {
+      for (const shown of root.querySelectorAll(`[data-live-${name}]`)) {
+        shown.textContent = text(Number(shown.dataset.grains), Number(shown.dataset.rate));
+      }
+    };
+    write("balance", () => tokensText(balance - spent));
+    write("used", (grains) => tokensText(grains + spent));
+    let left = spent; // grants are shown in the order of burning
+    write("grant", (grains) => {
+      const part = Math.min(left, grains);
       left -= part;
-    }
-    for (const countdown of countdowns) {
-      countdown.textContent = leftText(Number(countdown.dataset.countdown) - asOf - elapsed);
-    }
-  };
-  if (burn || countdowns.length) setInterval(tick, 1000);
-  if (root.dataset.own === "yes") setInterval(() => ask(root), ASK_EVERY_MS);
-}
-
-// Reload when something happened that the page does not show: a start, a stop, a notice.
-async function ask(root) {
-  if (document.hidden) return;
-  try {
-    const answer = await fetch(`${document.body.dataset.baseUrl}api/v1/members/me`, {
-      headers: { "X-XSRFToken": document.body.dataset.xsrf },
+      return tokensText(grains - part);
     });
-    if (!answer.ok) return;
-    const standing = await answer.json();
-    const ids = (list, key) => list.map((item) => item[key]).sort().join(" ");
-    const same =
-      ids(standing.sessions, "session_id") === root.dataset.sessions &&
-      ids(standing.notices, "notice_id") === root.dataset.notices &&
-      standing.state === root.dataset.state &&
-      String(standing.burn_mtok_h) === root.dataset.burn;
-    if (!same) location.reload();
-  } catch {
-    // The service is away for a moment; the next question may be answered.
+    for (const cost of document.querySelectorAll("[data-live-cost]")) {
+      const { grains, rate } = cost.dataset;
+      cost.textContent = tokensText(Number(grains) + Number(rate) * elapsed);
+    }
+    for (const countdown of root.querySelectorAll("[data-countdown]")) {
+      const at = Number(countdown.dataset.countdown);
+      countdown.textContent = leftText(at - Number(root.dataset.asOf) - elapsed, root);
+    }
   }
 }
 
-document.querySelectorAll("[data-live]").forEach(live);
+if (document.querySelector("[data-live]")) {
+  count();
+  setInterval(count, 1000);
+  document.addEventListener("jt:replaced", count);
+}
+
+// Where a choice is sent by itself, nobody needs the button for it.
+document.querySelectorAll("[data-without-script]").forEach((button) => {
+  button.hidden = true;
+});
 
 document.querySelectorAll("form[data-submit-on-change]").forEach((form) => {
   form.addEventListener("change", () => form.requestSubmit());
 });
 
 // A second click while the first is under way does nothing; the form's key guards the books.
-document.querySelectorAll("form[data-once]").forEach((form) => {
-  form.addEventListener("submit", () => {
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.matches("form[data-once]")) return;
+  // Afterwards: a button that is disabled by then would not be sent along.
+  setTimeout(() => {
     form.querySelectorAll("button[type=submit]").forEach((button) => {
       button.disabled = true;
     });
