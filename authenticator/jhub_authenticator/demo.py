@@ -15,6 +15,7 @@ from tornado import web
 from traitlets import Dict, List, Unicode
 
 from jhub_authenticator.membership import MembershipMixin
+from jhub_tokens.i18n import _
 
 __all__ = ["DemoAuthenticator"]
 
@@ -62,11 +63,11 @@ class DemoAuthenticator(MembershipMixin, Authenticator):  # type: ignore[misc]
 
 def _problem(name: str) -> str | None:
     if not name:
-        return "Enter a name to sign in with."
+        return _("Enter a name to sign in with.")
     if len(name) > _NAME_MAX:
-        return f"This name is too long: at most {_NAME_MAX} characters."
+        return _("This name is too long: at most %(count)s characters.", count=_NAME_MAX)
     if "/" in name:
-        return "A name cannot contain a slash (/)."
+        return _("A name cannot contain a slash (/).")
     if not name.isprintable():
-        return "A name cannot contain control characters or line breaks."
+        return _("A name cannot contain control characters or line breaks.")
     return None

@@ -11,14 +11,18 @@ from typing import Any
 from tornado import web
 
 from jhub_authenticator.rules import RuleBook
-from jhub_tokens.catalogue import Account, CatalogueError, facts_of
+from jhub_tokens import i18n
+from jhub_tokens.catalogue import Account, Catalogue, CatalogueError, facts_of
 from jhub_tokens.facts import Facts
 from jhub_tokens.hub import runtime
+from jhub_tokens.hub.assets import page_handlers
 from jhub_tokens.hub.identity import UNTOLD
+from jhub_tokens.hub.languages import language_of
+from jhub_tokens.i18n import N_, _
 
 __all__ = ["MembershipMixin", "no_entry"]
 
-NO_ENTRY = "Your account is known, but the rules of this hub do not let it in."
+NO_ENTRY = N_("Your account is known, but the rules of this hub do not let it in.")
 
 
 def no_entry(message: str, status: int = 403) -> web.HTTPError:
@@ -69,6 +73,14 @@ class MembershipMixin:
                 "authenticator; remove one of the two",
             )
 
+    def get_handlers(self, app: Any) -> list[tuple[Any, ...]]:
+        """Return the base's handlers, and those that our parts of the hub's pages need."""
+        return [*super().get_handlers(app), *page_handlers()]  # type: ignore[misc]
+
+    async def catalogue(self) -> Catalogue | None:
+        """Return the catalogue that the hub has a file of, None if it has none."""
+        return await self._rules.current()
+
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
         """Sign somebody in as the base does, if the rules agree, and pass it on to the agent.
 
@@ -77,12 +89,13 @@ class MembershipMixin:
         tornado.web.HTTPError
             403 if the rules do not let them in.
         """
+        i18n.speak(language_of(handler))  # what is refused from here on is read on the next page
         authenticated = await super().get_authenticated_user(handler, data)  # type: ignore[misc]
         if authenticated:
             await self.check_owner(authenticated)
             facts, refused = await self.judge(authenticated)
             if refused:
-                raise no_entry(NO_ENTRY)
+                raise no_entry(_(NO_ENTRY))
             self.tell(authenticated["name"], facts)
         return authenticated
 

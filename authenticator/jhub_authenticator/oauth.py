@@ -21,6 +21,7 @@ from jhub_authenticator.providers import read_account, subject_of
 from jhub_tokens.catalogue import Account
 from jhub_tokens.facts import Facts
 from jhub_tokens.hub import runtime
+from jhub_tokens.i18n import N_, _
 
 __all__ = ["ProviderMixin"]
 
@@ -32,11 +33,11 @@ _SKEW_S = 60
 #: How a question to the provider fails, apart from what it answers.
 _FAILURES = (HTTPClientError, ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)
 _AWAY = "away"
-_NOT_ACCEPTED = (
+_NOT_ACCEPTED = N_(
     "The sign-in provider did not accept this sign-in: it took too long, or was used before. "
     "Sign in again."
 )
-_CANNOT_BE_ASKED = "The sign-in provider cannot be reached right now. Try again in a moment."
+_CANNOT_BE_ASKED = N_("The sign-in provider cannot be reached right now. Try again in a moment.")
 _NO_ENTRY = "the rules do not let this account in any more"
 #: What the provider answered last in this request: `_AWAY`, or the text of a refusal.
 _heard: ContextVar[str | None] = ContextVar("jhub_tokens_provider_answer", default=None)
@@ -112,9 +113,9 @@ class ProviderMixin(MembershipMixin, HasTraits):
         except _FAILURES as error:
             if isinstance(error, HTTPClientError) and error.code < 500:
                 hub.log.warning("The sign-in provider refuses a sign-in: %s", _answer_of(error))
-                raise no_entry(_NOT_ACCEPTED) from None
+                raise no_entry(_(_NOT_ACCEPTED)) from None
             hub.log.error("The sign-in provider cannot be asked: %s", error)
-            raise no_entry(_CANNOT_BE_ASKED, 503) from None
+            raise no_entry(_(_CANNOT_BE_ASKED), 503) from None
         if authenticated:
             self._make_lean(authenticated)
         return authenticated
@@ -150,8 +151,11 @@ class ProviderMixin(MembershipMixin, HasTraits):
             hub: Any = self
             hub.log.warning("%s belongs to another account of the provider", user.name)
             raise no_entry(
-                f"The name {user.name} belongs to another account. Ask your administrator to free "
-                "it, if it was yours before."
+                _(
+                    "The name %(name)s belongs to another account. Ask your administrator to free "
+                    "it, if it was yours before.",
+                    name=user.name,
+                )
             )
 
     def _make_lean(self, authenticated: dict[str, Any]) -> None:
@@ -252,11 +256,13 @@ class ProviderMixin(MembershipMixin, HasTraits):
         with self._listening():
             info = await super().token_to_user(token_info)  # type: ignore[misc]
         if not isinstance(info, Mapping):
-            raise no_entry("The sign-in provider's answer cannot be read.")
+            raise no_entry(_("The sign-in provider's answer cannot be read."))
         if problem := self._problem_with(info):
             hub: Any = self
             hub.log.error("The sign-in provider's claims are refused: %s", problem)
-            raise no_entry(f"The sign-in provider's answer cannot be used: {problem}.")
+            raise no_entry(
+                _("The sign-in provider's answer cannot be used: %(problem)s.", problem=_(problem))
+            )
         return info
 
     def user_info_to_username(self, user_info: Any) -> str:
@@ -268,7 +274,7 @@ class ProviderMixin(MembershipMixin, HasTraits):
             403 if there is none.
         """
         hub: Any = self
-        problem = no_entry("The sign-in provider did not say under which name you are known.")
+        problem = no_entry(_("The sign-in provider did not say under which name you are known."))
         claim = hub.username_claim
         if isinstance(claim, str) and claim in user_info and not _is_name(user_info[claim]):
             raise problem  # the base would write everything it knows of the person into the log
@@ -285,16 +291,16 @@ class ProviderMixin(MembershipMixin, HasTraits):
         audience = info.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         if audience is not None and hub.client_id not in audiences:
-            return "it is for another application"
+            return N_("it is for another application")
         now = time.time()
         for claim, late in (("exp", False), ("nbf", True)):
             at = info.get(claim)
             if not isinstance(at, int | float) or isinstance(at, bool):
                 continue
             if late and at > now + _SKEW_S:
-                return "it is not valid yet; do the clocks agree?"
+                return N_("it is not valid yet; do the clocks agree?")
             if not late and at < now - _SKEW_S:
-                return "it has expired; do the clocks agree?"
+                return N_("it has expired; do the clocks agree?")
         return ""
 
     @contextmanager
@@ -314,7 +320,7 @@ class ProviderMixin(MembershipMixin, HasTraits):
                 # The base writes the whole answer into its message, and so into log and page.
                 hub: Any = self
                 hub.log.error("The sign-in provider's answer cannot be used")
-                raise no_entry("The sign-in provider's answer cannot be used.") from None
+                raise no_entry(_("The sign-in provider's answer cannot be used.")) from None
             raise
 
 

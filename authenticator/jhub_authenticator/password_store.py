@@ -17,6 +17,8 @@ from typing import Literal
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from jhub_tokens.i18n import _
+
 __all__ = ["PASSWORD_LENGTH_MIN", "AccountError", "PasswordAccount", "PasswordStore"]
 
 PASSWORD_LENGTH_MIN = 10
@@ -81,7 +83,9 @@ class PasswordStore:
                     "INSERT INTO accounts VALUES (?, ?, ?, ?)", (name, hashed, admin, approved)
                 )
         except sqlite3.IntegrityError:
-            raise AccountError(f"The name {name} is taken; choose another one.") from None
+            raise AccountError(
+                _("The name %(name)s is taken; choose another one.", name=name)
+            ) from None
         return name
 
     def verify(self, name: str, password: str) -> Verdict:
@@ -138,7 +142,7 @@ class PasswordStore:
 
     def _change(self, statement: str, value: object, name: str) -> None:
         if not self._write(statement, (value, name.strip().lower())):
-            raise AccountError(f"There is no account {name[:NAME_LENGTH_MAX]}.")
+            raise AccountError(_("There is no account %(name)s.", name=name[:NAME_LENGTH_MAX]))
 
     def _write(self, statement: str, values: tuple[object, ...]) -> int:
         with self._open() as connection:
@@ -163,23 +167,30 @@ def _checked_name(name: str) -> str:
     fits = name.isascii() and all(c.isalnum() or c in "._-" for c in name)
     if not name or not fits or not name[0].isalnum() or len(name) > NAME_LENGTH_MAX:
         raise AccountError(
-            f"A name has 1 to {NAME_LENGTH_MAX} letters a to z, digits, '.', '_' and '-', and "
-            "begins with a letter or digit."
+            _(
+                "A name has 1 to %(count)s letters a to z, digits, '.', '_' and '-', and begins "
+                "with a letter or digit.",
+                count=NAME_LENGTH_MAX,
+            )
         )
     return name
 
 
 def _checked_password(password: str, name: str) -> str:
     if len(password) < PASSWORD_LENGTH_MIN:
-        raise AccountError(f"A password has at least {PASSWORD_LENGTH_MIN} characters.")
+        raise AccountError(
+            _("A password has at least %(count)s characters.", count=PASSWORD_LENGTH_MIN)
+        )
     if len(password) > PASSWORD_LENGTH_MAX:
-        raise AccountError(f"A password has at most {PASSWORD_LENGTH_MAX} characters.")
+        raise AccountError(
+            _("A password has at most %(count)s characters.", count=PASSWORD_LENGTH_MAX)
+        )
     folded = password.casefold()
     rest = folded.replace(name, "")
     for common in _COMMON:
         rest = rest.replace(common, "")
     if len(rest) < PASSWORD_LENGTH_MIN // 2 or len(set(folded)) < 5:
         raise AccountError(
-            "This password is easily guessed; take a few words that do not belong together."
+            _("This password is easily guessed; take a few words that do not belong together.")
         )
     return _normal(password)

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from jupyterhub.auth import Authenticator
@@ -22,6 +23,9 @@ from traitlets import Enum, Instance, Unicode
 
 from jhub_authenticator.membership import MembershipMixin, no_entry
 from jhub_authenticator.password_store import AccountError, PasswordStore
+from jhub_tokens import i18n
+from jhub_tokens.hub.languages import language_of
+from jhub_tokens.i18n import _
 
 __all__ = ["PasswordAuthenticator"]
 
@@ -53,7 +57,7 @@ class Guesses:
 
     def wrong(self, name: str) -> None:
         """Count a wrong guess."""
-        count, _ = self._wrong.pop(name, (0, 0.0))
+        count, _since = self._wrong.pop(name, (0, 0.0))
         self._wrong[name] = (count + 1, self._now())
         while len(self._wrong) > _GUESSED_MAX:
             del self._wrong[next(iter(self._wrong))]
@@ -93,7 +97,8 @@ class PasswordAuthenticator(MembershipMixin, Authenticator):  # type: ignore[mis
     async def run(self, work: Callable[..., T], *args: Any, **options: Any) -> T:
         """Do blocking work on the accounts without holding the hub's event loop."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._hashing, lambda: work(*args, **options))
+        task = copy_context()  # what is refused is in the language of the request
+        return await loop.run_in_executor(self._hashing, lambda: task.run(work, *args, **options))
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
         """Return who signs in, None if name or password is wrong.
@@ -106,7 +111,10 @@ class PasswordAuthenticator(MembershipMixin, Authenticator):  # type: ignore[mis
         name = data.get("username", "").strip().lower()[:200]
         wait_s = self._guesses.wait_s(name)
         if wait_s > 0:
-            raise no_entry(f"Too many wrong guesses; try again in {wait_s:.0f} seconds.", 429)
+            raise no_entry(
+                _("Too many wrong guesses; try again in %(count)s seconds.", count=f"{wait_s:.0f}"),
+                429,
+            )
         # Counted before it is known: guesses made at once must not all be free.
         self._guesses.wrong(name)
         verdict = await self.run(self.store.verify, name, data.get("password", ""))
@@ -114,7 +122,7 @@ class PasswordAuthenticator(MembershipMixin, Authenticator):  # type: ignore[mis
             return None
         self._guesses.right(name)
         if verdict == "waiting":
-            raise no_entry("Your account waits for an administrator to approve it.")
+            raise no_entry(_("Your account waits for an administrator to approve it."))
         return {"name": name, "admin": True if verdict == "admin" else None}
 
     def delete_user(self, user: Any) -> None:
@@ -122,7 +130,7 @@ class PasswordAuthenticator(MembershipMixin, Authenticator):  # type: ignore[mis
         self.store.remove(user.name)
         super().delete_user(user)
 
-    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+    def get_handlers(self, app: Any) -> list[tuple[Any, ...]]:
         """Return the hub's sign-in page, and ours for accounts."""
         return [
             *super().get_handlers(app),
@@ -133,6 +141,11 @@ class PasswordAuthenticator(MembershipMixin, Authenticator):  # type: ignore[mis
 
 
 class _Page(BaseHandler):  # type: ignore[misc]
+    async def prepare(self) -> None:
+        """Find out who is there, and in which language to answer."""
+        await super().prepare()
+        i18n.speak(language_of(self))
+
     async def show(self, template: str, **values: Any) -> None:
         page = await self.render_template(template, **values)
         self.finish(page)
@@ -161,10 +174,10 @@ class SignUpHandler(_Page):
         name, password = self.form("username"), self.form("password")
         problem = done = ""
         if password != self.form("again"):
-            problem = "The two passwords differ."
+            problem = _("The two passwords differ.")
         elif self.find_user(name.strip().lower()) is not None:
             # Somebody whom the hub knows already, such as an administrator named in its file.
-            problem = "This name is taken; choose another one."
+            problem = _("This name is taken; choose another one.")
         else:
             store = self.authenticator.store
             try:
@@ -172,7 +185,8 @@ class SignUpHandler(_Page):
             except AccountError as error:
                 problem = str(error)
             else:
-                done = "Sign in now." if approved else "An administrator has to approve it first."
+                now = _("Sign in now.")
+                done = now if approved else _("An administrator has to approve it first.")
         self.set_status(400 if problem else 200)
         await self.show("jhub_tokens_signup.html", given=name[:64], problem=problem, done=done)
 
@@ -191,17 +205,17 @@ class PasswordHandler(_Page):
         authenticator, name = self.authenticator, self.current_user.name
         problem = done = ""
         if self.form("password") != self.form("again"):
-            problem = "The two new passwords differ."
+            problem = _("The two new passwords differ.")
         elif authenticator._guesses.wait_s(name) > 0:
-            problem = "Too many wrong guesses; try again later."
+            problem = _("Too many wrong guesses; try again later.")
         elif await authenticator.run(authenticator.store.verify, name, self.form("old")) == "wrong":
             authenticator._guesses.wrong(name)
-            problem = "The present password is wrong."
+            problem = _("The present password is wrong.")
         else:
             try:
                 password = self.form("password")
                 await authenticator.run(authenticator.store.set_password, name, password)
-                done = "Your password is changed."
+                done = _("Your password is changed.")
             except AccountError as error:
                 problem = str(error)
         self.set_status(400 if problem else 200)

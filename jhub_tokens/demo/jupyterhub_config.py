@@ -41,4 +41,10 @@ configure(
     state_dir=str(state / "tokens"),
     database_url=demo["database"],
     service_port=demo["service_port"],
+    # For a look at pages that a demo has no use for itself.
+    service_environment={
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("JHUB_TOKENS_SSH") or name == "JHUB_TOKENS_PAYMENTS"
+    },
 )

@@ -19,6 +19,7 @@ from jhub_tokens import wire
 from jhub_tokens.hub.breath import Breather
 from jhub_tokens.hub.client import ServiceUnavailable, TokenServiceClient
 from jhub_tokens.hub.glass import BreakGlass
+from jhub_tokens.hub.keys import KeyKeeper
 from jhub_tokens.hub.runs import Run, age_ms
 from jhub_tokens.hub.stopping import POLL_TIMEOUT_S, Stopper
 from jhub_tokens.hub.watching import SETTLED_S, Watch
@@ -35,6 +36,8 @@ STOPS_RETRY_LONGEST_S = 10.0
 LONG_POLL_LEAST_S = 0.5
 FAIL_SAFE_TICK_S = 1.0
 GLASS_TICK_S = 2.0
+#: How often a spawner that can looks for servers that the hub has lost.
+TEND_S = 60.0
 #: How long after a stop time the fail-safe waits for the service's own order.
 FAIL_SAFE_MARGIN_S = 2.0
 
@@ -56,6 +59,7 @@ class Agent:
         self._glass = glass or BreakGlass(None)
         self._watch = Watch(self._app, hub_name, self._found_gone, self._glass.is_untold)
         self._stopper = Stopper(self._app, token, self._gone)
+        self._keys = KeyKeeper(client, self._background)
         self._kicked = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
@@ -173,6 +177,7 @@ class Agent:
                 self._stop_loop,
                 self._fail_safe_loop,
                 self._glass_loop,
+                self._tend_loop,
                 self._all_members,
             )
             await asyncio.gather(*(self._guard(loop) for loop in loops))
@@ -264,6 +269,17 @@ class Agent:
                 app_log.error("Break-glass: files cannot be used: %s", error)
             await asyncio.sleep(GLASS_TICK_S)
 
+    async def _tend_loop(self) -> None:
+        """Let the hub's spawner look after what runs without the hub's knowledge."""
+        tend = getattr(self._app().spawner_class, "tend_servers", None)
+        while tend is not None:
+            keys = {run.start_key for run in self._watch.runs if run.open and run.start_key}
+            try:
+                await tend(self._app(), keys)
+            except Exception as error:
+                app_log.warning("Cannot look for servers that the hub has lost: %r", error)
+            await asyncio.sleep(TEND_S)
+
     def _contact(self, reachable: bool, error: Exception | None = None) -> None:
         if reachable and not self._reachable:
             app_log.info("The token service answers")
@@ -296,6 +312,7 @@ class Agent:
                 if run.start_key != known.start_key:
                     run.start_key = known.start_key
                     self._remember(run)
+                self._keys.seen(run, known.keys_digest)
             await breathe()
         await self._order(receipt.stops)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from jhub_tokens import wire
+from jhub_tokens import i18n, wire
 
 __all__ = ["Refused", "ServiceUnavailable", "TokenServiceClient"]
 
@@ -105,10 +105,20 @@ class TokenServiceClient:
             "GET", "hub/catalogue", wire.HubCatalogue, timeout_s=SNAPSHOT_TIMEOUT_S
         )
 
+    async def authorized_keys(self, request: wire.AuthorizedKeysRequest) -> wire.AuthorizedKeys:
+        """Return which SSH keys open a member's servers now; raises `ServiceUnavailable`."""
+        return await self._post("hub/ssh-keys", request, wire.AuthorizedKeys)
+
     async def break_glass(self, report: wire.BreakGlassReport) -> wire.BreakGlassReceipt:
         """Tell what was let through meanwhile; raises `ServiceUnavailable`."""
         return await self._post(
             "hub/break-glass", report, wire.BreakGlassReceipt, timeout_s=SNAPSHOT_TIMEOUT_S
+        )
+
+    async def figures(self) -> wire.HubFigures:
+        """Return the key figures for administrators; raises `ServiceUnavailable`."""
+        return await self._request(
+            "POST", "hub/figures", wire.HubFigures, data=b"{}", timeout_s=MEMBER_TIMEOUT_S
         )
 
     async def close(self) -> None:
@@ -141,7 +151,11 @@ class TokenServiceClient:
                 url,
                 data=data,
                 params=params,
-                headers={**self._headers, "Content-Type": "application/json"},
+                headers={
+                    **self._headers,
+                    "Content-Type": "application/json",
+                    "Accept-Language": i18n.language(),
+                },
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
                 allow_redirects=False,
             ) as response:

@@ -20,15 +20,18 @@ from tornado.log import app_log
 from traitlets.config.loader import LazyConfigValue
 from traitlets.utils.importstring import import_item
 
+from jhub_tokens import i18n
 from jhub_tokens.hub import runtime
 from jhub_tokens.hub.merging import (
     SERVER_SCOPE,
+    merge_extensions,
     merge_member_scopes,
     merge_roles,
     merge_service,
     merge_template_paths,
 )
 from jhub_tokens.hub.scopes import START_SCOPE, start_scopes
+from jhub_tokens.hub.translating import PageTexts
 from jhub_tokens.hub.view import PageView
 
 __all__ = ["ConfigurationError", "configure"]
@@ -187,6 +190,7 @@ def configure(
             else "",
         )
     )
+    i18n.load()  # now: at the first page it would hold the hub's event loop
     additions = _Additions(service, _profiles(catalogue_path))
     additions.to_config(c)
     if JupyterHub.initialized() and JupyterHub.instance().subapp is None:
@@ -274,6 +278,9 @@ class _Additions:
             "custom_scopes": {**self.custom_scopes, **present("custom_scopes")},
             "template_paths": merge_template_paths(present("template_paths"), TEMPLATES, templates),
             "template_vars": {"jhub_tokens": self.view, **present("template_vars")},
+            "jinja_environment_options": merge_extensions(
+                present("jinja_environment_options"), PageTexts
+            ),
         }
         if scopes is not None:
             merged["extra_user_scopes"] = scopes
@@ -283,6 +290,7 @@ class _Additions:
 _EMPTY: dict[str, type] = {
     "custom_scopes": dict,
     "extra_user_scopes": set,
+    "jinja_environment_options": dict,
     "load_roles": list,
     "services": list,
     "template_paths": list,

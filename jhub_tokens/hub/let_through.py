@@ -142,6 +142,9 @@ def admission_of(chosen: Chosen, start_key: str) -> wire.Admission:
         else wire.ImageChoice(**image.model_dump(exclude={"reference"})),
         image_reference=None if image is None else image.reference,
         node_selector=profile.node_selector,
+        pool=next((p for p in profile.pools if p.gpu_model in (None, chosen.gpu_model)), None),
+        shm_bytes=profile.shm_bytes,
         environment=profile.environment,
+        files=profile.files,
         balance=wire.Amount.of(0),
     )

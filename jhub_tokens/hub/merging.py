@@ -12,6 +12,7 @@ from typing import Any
 
 __all__ = [
     "SERVER_SCOPE",
+    "merge_extensions",
     "merge_member_scopes",
     "merge_roles",
     "merge_server_scopes",
@@ -103,3 +104,9 @@ def merge_template_paths(paths: Sequence[str], ours: Path, base: Sequence[str] =
     kept = [str(path) for path in paths if str(path) != str(ours)]
     own = [path for path in kept if path not in base]
     return [*own, str(ours), *(path for path in kept if path in base)]
+
+
+def merge_extensions(options: Mapping[str, Any], ours: Any) -> dict[str, Any]:
+    """Return the options of the hub's template environment with one more extension."""
+    extensions = list(options.get("extensions", ()))
+    return {**options, "extensions": [*extensions, *([] if ours in extensions else [ours])]}

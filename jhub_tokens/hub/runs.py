@@ -9,7 +9,10 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal
+
+from jupyterhub.utils import utcnow
 
 from jhub_tokens import wire
 from jhub_tokens.hub.identity import UNTOLD
@@ -91,8 +94,17 @@ class Run:
             started=self.started,
             ready_age_ms=None if self.ready_at is None else age_ms(self.ready_at, now),
             alive_age_ms=None if self.alive_at is None else age_ms(self.alive_at, now),
+            active_age_ms=_active_age_ms(self.spawner),
             profile=self.profile,
         )
+
+
+def _active_age_ms(spawner: Any) -> int | None:
+    """Return how long ago the hub last saw a server in use: by its proxy, or told by the server."""
+    if spawner.orm_spawner is None or spawner.orm_spawner.last_activity is None:
+        return None
+    passed: timedelta = utcnow(with_tz=False) - spawner.orm_spawner.last_activity
+    return max(0, round(passed.total_seconds() * 1000))
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jhub_tokens import wire
+from jhub_tokens.i18n import _
 
 __all__ = [
     "OWN_FIELDS",
@@ -72,7 +73,7 @@ def choice_from_options(options: object) -> Choice | wire.Refusal:
     User options come straight from an API call: anything that JSON can say may be in them.
     """
     if not isinstance(options, Mapping):
-        return _bad("The options of a start must be an object with the field profile.")
+        return _bad(_("The options of a start must be an object with the field profile."))
     values: dict[str, str] = {}
     for name in OWN_FIELDS:
         value = options.get(name)
@@ -83,14 +84,19 @@ def choice_from_options(options: object) -> Choice | wire.Refusal:
         if name == "max_run_hours" and isinstance(value, int | float) and value is not True:
             value = f"{value:g}"
         if not isinstance(value, str):
-            return _bad(f"The option {name} must be a text, not {_kind(value)}.")
+            kind = _kind(value)
+            return _bad(
+                _("The option %(name)s must be a text, not %(kind)s.", name=name, kind=kind)
+            )
         if len(value) > _LENGTH_MAX:
-            return _bad(f"The option {name} is too long: there is nothing of such a name.")
+            return _bad(
+                _("The option %(name)s is too long: there is nothing of such a name.", name=name)
+            )
         values[name] = value
     try:
         max_run_ms = _duration_ms(values["max_run_hours"])
     except ValueError:
-        return _bad("The option max_run_hours must be a number of hours, like 2 or 0.5.")
+        return _bad(_("The option max_run_hours must be a number of hours, like 2 or 0.5."))
     return Choice(
         values["profile"],
         values["image"] or None,
@@ -118,17 +124,17 @@ def _duration_ms(hours: str) -> int | None:
 
 def _kind(value: object) -> str:
     if isinstance(value, bool):
-        return "true or false"
+        return _("true or false")
     if isinstance(value, int | float):
-        return "a number"
+        return _("a number")
     if isinstance(value, list | tuple):
-        return "a list"
-    return "an object"
+        return _("a list")
+    return _("an object")
 
 
 def _bad(message: str) -> wire.Refusal:
     return wire.Refusal(
         code="bad_choice",
         message=message,
-        remedy="Choose a profile on the start page, or name one in the options.",
+        remedy=_("Choose a profile on the start page, or name one in the options."),
     )

@@ -1,21 +1,20 @@
 """The gate: any Spawner, with each start admitted by the token service first.
 
-The gate asks, applies the answer and reports; it decides nothing itself. `gated` makes a gated
-class of any spawner, so that ``c.DockerSpawner.image`` and the like keep working.
+The gate asks, applies the answer and reports; it decides nothing itself. `jhub_spawner.gating`
+puts it before any spawner's class.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from functools import cache
+from collections.abc import AsyncIterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.utils import maybe_future
 from traitlets import Dict, HasTraits, default, validate
-from traitlets.utils.importstring import import_item
 
 from jhub_spawner.choice import (
     Choice,
@@ -23,20 +22,31 @@ from jhub_spawner.choice import (
     choice_from_options,
     without_own_fields,
 )
+from jhub_spawner.ending import (
+    GRACE_LEAST_S,
+    GRACE_MOST_S,
+    GRACE_RESERVE_S,
+    GRACE_VARIABLE,
+)
+from jhub_spawner.files import FILES_ARGS, FILES_ENVIRONMENT
 from jhub_spawner.machine import within_token
 from jhub_spawner.refused import StartRefused, not_counted, unavailable
 from jhub_spawner.selector import break_glass_form, closed_form, render_selector
-from jhub_tokens import wire
+from jhub_tokens import i18n, wire
 from jhub_tokens.hub import runtime
 from jhub_tokens.hub.client import Refused, ServiceUnavailable
 from jhub_tokens.hub.identity import identity_of
+from jhub_tokens.hub.languages import language_of, remember_language
 from jhub_tokens.hub.let_through import Wanted
 from jhub_tokens.hub.merging import merge_server_scopes
 from jhub_tokens.hub.runs import Run, new_key
+from jhub_tokens.i18n import _
 
-__all__ = ["TokenGate", "gated"]
+__all__ = ["TokenGate"]
 
 _STATE_KEY = "jhub_tokens"
+#: Whether what runs here is a poll: KubeSpawner's stops what it finds ended, which is no order.
+_in_poll: ContextVar[bool] = ContextVar("jhub_tokens_in_poll", default=False)
 
 
 def _selector_only(spawner: Any) -> str:
@@ -60,6 +70,19 @@ def _scopes_like(chosen: Any) -> Any:
         return merge_server_scopes(list(base))
 
     return scopes
+
+
+def _grace(admission: wire.Admission) -> dict[str, str]:
+    """Return how a server learns what time it has to end: what the books reckon with.
+
+    Less what passes between the order and the signal, and between the last process and the
+    moment at which the hub sees that it is gone.
+    """
+    if admission.stop_time_ms is None:
+        return {}
+    seconds = admission.stop_time_ms // 1000 - GRACE_RESERVE_S
+    seconds = min(max(seconds, GRACE_LEAST_S), GRACE_MOST_S)
+    return {GRACE_VARIABLE: str(seconds)}
 
 
 class _UserOptions(Dict):
@@ -101,7 +124,21 @@ class TokenGate(HasTraits):
         """Return the server's environment, with where it finds the token service."""
         env = super().get_env()  # type: ignore[misc]
         env.setdefault("JHUB_TOKENS_SERVICE_URL", runtime.current().url_from_servers)
+        if self._opens_files_only:
+            env.update(FILES_ENVIRONMENT)
         return env
+
+    def get_args(self) -> list[str]:
+        """Return the server's arguments, with those that turn off all but its files if so admitted.
+
+        They come last, so that what an operator gives to all servers does not turn it on again.
+        """
+        args: list[str] = list(super().get_args())  # type: ignore[misc]
+        return [*args, *FILES_ARGS] if self._opens_files_only else args
+
+    @property
+    def _opens_files_only(self) -> bool:
+        return self.token_admission is not None and self.token_admission.files
 
     # --- choosing -----------------------------------------------------------------------------
 
@@ -112,18 +149,35 @@ class TokenGate(HasTraits):
     async def get_options_form(self) -> str:
         """Return the profile selector, followed by the operator's own form where there is one."""
         spawner: Any = self
-        hub = runtime.current()
-        hub.agent.ensure_started()
-        try:
-            offers = await hub.client.offers(wire.OffersRequest(member=identity_of(spawner.user)))
-            form = render_selector(offers, chosen=spawner.user_options, console_url=hub.console_url)
-        except (ServiceUnavailable, Refused) as error:
-            spawner.log.error("No offers for %s: %s", spawner._log_name, error)
-            form = await self._form_without_offers(error)
+        runtime.current().agent.ensure_started()
+        with i18n.speaking(language_of(spawner.handler)):
+            form = await self._selector()
         own = ""
         if spawner.options_form and spawner.options_form is not _selector_only:
             own = await super().get_options_form() or ""  # type: ignore[misc]
         return form + own
+
+    async def _selector(self) -> str:
+        """Return the profile selector in the language of the request, or in the member's own."""
+        spawner: Any = self
+        hub = runtime.current()
+        try:
+            offers = await hub.client.offers(wire.OffersRequest(member=identity_of(spawner.user)))
+        except (ServiceUnavailable, Refused) as error:
+            spawner.log.error("No offers for %s: %s", spawner._log_name, error)
+            return await self._form_without_offers(error)
+        remember_language(spawner.user.name, offers.standing.language)
+        with i18n.speaking(language_of(spawner.handler)):
+            return render_selector(offers, chosen=self._last_choice(), console_url=hub.console_url)
+
+    def _last_choice(self) -> Mapping[str, Any]:
+        """Return the options of this server's last start, else those of the default server's."""
+        spawner: Any = self
+        if spawner.user_options or not spawner.name:
+            options: Mapping[str, Any] = spawner.user_options
+            return options
+        other: Mapping[str, Any] = spawner.user.spawners[""].user_options
+        return other
 
     async def _form_without_offers(self, error: ServiceUnavailable | Refused) -> str:
         """Return what the start page shows when nobody can be asked."""
@@ -167,7 +221,8 @@ class TokenGate(HasTraits):
             If the token service refuses or cannot be reached.
         """
         spawner: Any = self
-        admission = await self._admit()
+        with i18n.speaking(language_of(spawner.handler)):
+            admission = await self._admit()
         self.token_admission = admission
         if admission.shadow_refusal is not None:
             spawner.log.info(
@@ -269,12 +324,14 @@ class TokenGate(HasTraits):
 
     async def progress(self) -> AsyncIterator[Any]:
         """Say at first that the start is metered later, if it went through unasked."""
+        spawner: Any = self
         if self.token_run is not None and self.token_run.through is not None:
-            yield {
-                "progress": 5,
-                "message": "Your balance cannot be checked right now: what this server uses is "
-                "settled afterwards.",
-            }
+            with i18n.speaking(language_of(spawner.handler)):
+                message = _(
+                    "Your balance cannot be checked right now: what this server uses is settled "
+                    "afterwards."
+                )
+            yield {"progress": 5, "message": message}
         async for event in super().progress():  # type: ignore[misc]
             yield event
 
@@ -294,20 +351,31 @@ class TokenGate(HasTraits):
             spawner.cpu_limit = admission.hardware.cpu
         if spawner.has_trait("mem_limit"):
             spawner.mem_limit = admission.hardware.memory_bytes
-        spawner.environment = {**admission.environment, **spawner.environment}
+        spawner.environment = {
+            **_grace(admission),
+            **admission.environment,
+            **spawner.environment,
+        }
+        if admission.files and not spawner.cmd:
+            # A spawner that leaves the command to the image passes no arguments on.
+            spawner.cmd = ["jupyterhub-singleuser"]
 
     # --- running and ending -------------------------------------------------------------------
 
     async def poll(self) -> int | None:
         """Return None while the server runs; each answer is proof of life or of the end."""
-        status: int | None = await super().poll()  # type: ignore[misc]
+        token = _in_poll.set(True)
+        try:
+            status: int | None = await super().poll()  # type: ignore[misc]
+        finally:
+            _in_poll.reset(token)
         if self.token_run is not None and self.token_run.open:
             self.token_run.polled(status, time.monotonic())
         return status
 
     async def stop(self, now: bool = False) -> None:
         """Stop the server."""
-        if self.token_run is not None:
+        if self.token_run is not None and not _in_poll.get():
             self.token_run.stopping = True
         await super().stop(now=now)  # type: ignore[misc]
 
@@ -358,27 +426,3 @@ class TokenGate(HasTraits):
             restored=True,
         )
         runtime.current().agent.restored(self.token_run)
-
-
-def gated(base: type | str) -> type:
-    """Return a gated spawner class made of `base`, a class or its dotted import name.
-
-    The new class keeps the base's name with ``Token`` before it, and takes its configuration:
-    ``c.DockerSpawner.image`` still sets the image of a gated DockerSpawner. A class that is
-    gated already is returned as it is.
-    """
-    return _gated(import_item(base) if isinstance(base, str) else base)
-
-
-@cache
-def _gated(base: type) -> type:
-    if issubclass(base, TokenGate):
-        return base
-    return type(
-        f"Token{base.__name__}",
-        (TokenGate, base),
-        {
-            "__module__": base.__module__,
-            "__doc__": f"{base.__name__} behind the gate of jhub-tokens.",
-        },
-    )

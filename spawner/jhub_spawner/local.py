@@ -23,6 +23,7 @@ from jupyterhub.spawner import LocalProcessSpawner
 from jupyterhub.utils import random_port
 from traitlets import Integer, Unicode, default
 
+from jhub_spawner.ending import GRACE_MOST_S, GRACE_VARIABLE, Family, lives
 from jhub_spawner.workspaces import workspace_of
 
 __all__ = ["WorkspaceProcessSpawner"]
@@ -42,7 +43,6 @@ ENV_KEEP = [
     "TZ",
     "VIRTUAL_ENV",
 ]
-_KILL_POLL_S = 0.05
 
 
 class WorkspaceProcessSpawner(LocalProcessSpawner):  # type: ignore[misc]
@@ -67,6 +67,7 @@ class WorkspaceProcessSpawner(LocalProcessSpawner):  # type: ignore[misc]
     create_time_ms = Integer(
         0, help="When the server's process began, in milliseconds since the epoch; 0: none runs."
     )
+    grace_s = Integer(0, help="What the server was told of the time it has to end, in seconds.")
 
     @default("cmd")
     def _own_command(self) -> list[str]:
@@ -137,31 +138,34 @@ class WorkspaceProcessSpawner(LocalProcessSpawner):  # type: ignore[misc]
         )
         self.pid = self.proc.pid
         self.create_time_ms = _create_time_ms(self.pid) or 0
+        self.grace_s = _grace_s(env)
         return (self.ip or "127.0.0.1", self.port)
 
     def get_state(self) -> dict[str, Any]:
-        """Return process id and start time."""
+        """Return process id, start time and grace."""
         state: dict[str, Any] = super().get_state()
         if self.pid:
             state["create_time_ms"] = self.create_time_ms
+            state["grace_s"] = self.grace_s
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore process id and start time."""
+        """Restore process id, start time and grace."""
         super().load_state(state)
         self.create_time_ms = state.get("create_time_ms", self.create_time_ms)
+        self.grace_s = state.get("grace_s", self.grace_s)
 
     def clear_state(self) -> None:
         """Forget the process."""
         super().clear_state()
-        self.create_time_ms = 0
+        self.create_time_ms = self.grace_s = 0
 
     async def poll(self) -> int | None:
         """Return None while the server's process lives, else its exit status (0: unknown)."""
         started_here: subprocess.Popen[bytes] | None = self.proc
         if started_here is not None and started_here.pid == self.pid:
             return started_here.poll()  # reaps it, too
-        if self.pid and _lives(self.pid, self.create_time_ms):
+        if self.pid and lives(self.pid, self.create_time_ms):
             return None
         return 0
 
@@ -176,28 +180,46 @@ class WorkspaceProcessSpawner(LocalProcessSpawner):  # type: ignore[misc]
         return True
 
     async def stop(self, now: bool = False) -> None:
-        """Stop the server and every process of its session, kernels included.
+        """Stop the server and every process that it has brought forth, kernels and jobs included.
 
-        It is asked politely first: SIGTERM lets Jupyter save and shut its kernels down, where
-        SIGINT would ask a question on the terminal.
+        They are asked politely first: SIGTERM lets Jupyter shut its kernels down, where SIGINT
+        would ask a question on the terminal, and lets trainings beside it save. What is not gone
+        by the end of the grace is killed.
         """
         pid, create_time_ms = self.pid, self.create_time_ms
         if not pid:
             return
         loop = asyncio.get_running_loop()
         # Before the server ends: afterwards its children have another parent.
-        children = await loop.run_in_executor(None, _children_of, pid, create_time_ms)
+        family = await loop.run_in_executor(None, Family.of, pid, create_time_ms)
         try:
-            if now or not (
-                await self._signal(signal.SIGTERM) and await self.wait_for_death(self.term_timeout)
-            ):
+            if now or not await self._signal(signal.SIGTERM):
                 await self._signal(signal.SIGKILL)
                 await self.wait_for_death(self.kill_timeout)
+            else:
+                await self._end_gently(family)
         finally:
-            children |= await loop.run_in_executor(None, _session_of, pid, create_time_ms)
-            await _kill_all(children, self.kill_timeout)
+            await loop.run_in_executor(None, family.grow)
+            await family.kill(self.kill_timeout)
         if await self.poll() is None:
             raise RuntimeError(f"The process {pid} of {self._log_name} cannot be ended")
+
+    async def _end_gently(self, family: Family) -> None:
+        """Let server and family end by themselves within the grace; then kill the server."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + max(self.term_timeout, self.grace_s)
+        family.ask(family.beside_jupyter())
+        if not await self.wait_for_death(max(0.0, deadline - loop.time())):
+            await self._signal(signal.SIGKILL)
+            await self.wait_for_death(self.kill_timeout)
+        await loop.run_in_executor(None, family.grow)
+        family.ask(family.members)  # what Jupyter has left behind
+        await family.wait(deadline - loop.time())
+
+
+def _grace_s(env: dict[str, Any]) -> int:
+    text = str(env.get(GRACE_VARIABLE, ""))
+    return min(int(text), GRACE_MOST_S) if text.isdecimal() else 0
 
 
 def _create_time_ms(pid: int) -> int | None:
@@ -206,54 +228,3 @@ def _create_time_ms(pid: int) -> int | None:
         return round(create_time_s * 1000)
     except psutil.Error:
         return None
-
-
-def _lives(pid: int, create_time_ms: int) -> bool:
-    """Whether the process of this id and start time lives; a zombie does not."""
-    try:
-        process = psutil.Process(pid)
-        # A state of before this package holds no start time: then the id has to do.
-        if create_time_ms and abs(process.create_time() * 1000 - create_time_ms) >= 1000:
-            return False
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _children_of(pid: int, create_time_ms: int) -> set[psutil.Process]:
-    """Return all descendants of the server."""
-    if not _lives(pid, create_time_ms):
-        return set()
-    try:
-        return set(psutil.Process(pid).children(recursive=True))
-    except psutil.Error:
-        return set()
-
-
-def _session_of(pid: int, create_time_ms: int) -> set[psutil.Process]:
-    """Return the processes in the session that the server leads or led, but not itself."""
-    if psutil.pid_exists(pid) and not _lives(pid, create_time_ms):
-        return set()  # recycled: the session is another's
-    found: set[psutil.Process] = set()
-    for process in psutil.process_iter():
-        try:
-            if process.pid != pid and os.getsid(process.pid) == pid:
-                found.add(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
-async def _kill_all(processes: set[psutil.Process], timeout_s: float) -> None:
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while processes and asyncio.get_running_loop().time() < deadline:
-        for process in list(processes):
-            try:
-                if process.status() == psutil.STATUS_ZOMBIE:
-                    processes.discard(process)
-                else:
-                    process.kill()  # checks the start time: never a stranger
-            except psutil.NoSuchProcess:
-                processes.discard(process)
-        if processes:
-            await asyncio.sleep(_KILL_POLL_S)

@@ -8,6 +8,7 @@ from typing import Any
 from jhub_spawner.choice import Choice
 from jhub_tokens import wire
 from jhub_tokens.hub.scopes import allowed_profiles
+from jhub_tokens.i18n import _
 
 __all__ = ["within_token"]
 
@@ -27,9 +28,9 @@ def within_token(spawner: Any, choice: Choice | wire.Refusal) -> Choice | wire.R
         return choice
     if not choice.profile and len(allowed) == 1:
         return dataclasses.replace(choice, profile=next(iter(allowed)))
-    names = ", ".join(sorted(allowed)) or "no profile of this member"
+    names = _(", ").join(sorted(allowed)) or _("no profile of this member")
     return wire.Refusal(
         code="bad_choice",
-        message=f"This API token may start {names} only.",
-        remedy="Choose such a profile, or make a token with the scope for another one.",
+        message=_("This API token may start %(names)s only.", names=names),
+        remedy=_("Choose such a profile, or make a token with the scope for another one."),
     )

@@ -13,7 +13,8 @@ from typing import Any
 
 from tornado import web
 
-from jhub_tokens import wire
+from jhub_tokens import i18n, wire
+from jhub_tokens.i18n import _
 
 try:
     from jupyterhub.spawner import SpawnException
@@ -45,10 +46,14 @@ def unavailable() -> wire.Refusal:
     """Return the refusal of a start while the token service cannot be reached."""
     return wire.Refusal(
         code="unavailable",
-        message="Your balance cannot be checked right now, so no server can be started. Running "
-        "servers go on, and nothing is charged for this attempt.",
-        remedy="Try again in a minute. If it stays like this, tell the operator of this hub, who "
-        "can let servers start for a while.",
+        message=_(
+            "Your balance cannot be checked right now, so no server can be started. Running "
+            "servers go on, and nothing is charged for this attempt."
+        ),
+        remedy=_(
+            "Try again in a minute. If it stays like this, tell the operator of this hub, who can "
+            "let servers start for a while."
+        ),
     )
 
 
@@ -60,28 +65,41 @@ def refusal_text(refusal: wire.Refusal) -> str:
     said = f"{refusal.message} {refusal.remedy}"
     parts = [refusal.message]
     if refusal.resets_at and refusal.resets_at not in said:
-        parts.append(f"The next allotment comes {refusal.resets_at}.")
-    others = [a.title for a in refusal.alternatives if a.title not in said]
-    if others:
-        parts.append(f"You can start instead: {', '.join(others)}.")
+        parts.append(_("The next allotment comes %(when)s.", when=refusal.resets_at))
+    others = [alternative.title for alternative in refusal.alternatives]
+    if others and not any(title in said for title in others):
+        titles = _(", ").join(others)
+        parts.append(_("You can start instead: %(titles)s.", titles=titles))
     parts.append(refusal.remedy)
-    return " ".join(part.strip() for part in parts if part.strip())
+    blank = "" if i18n.language() == "zh" else " "
+    return blank.join(part.strip() for part in parts if part.strip())
 
 
 _Base: Any = SpawnException or web.HTTPError
 
 
 class StartRefused(_Base):  # type: ignore[misc]
-    """A start that is refused; the message is for the member, on pages and through the API."""
+    """A start that is refused; the message is for the member, on pages and through the API.
 
-    def __init__(self, refusal: wire.Refusal) -> None:
+    Parameters
+    ----------
+    refusal
+        What the member is told.
+    label, status
+        For metrics and for HTTP, where they are not those of the refusal's code.
+    """
+
+    def __init__(
+        self, refusal: wire.Refusal, *, label: str = "", status: HTTPStatus | None = None
+    ) -> None:
         text = refusal_text(refusal)
-        status = int(_STATUS[refusal.code])
+        code = int(status or _STATUS[refusal.code])
         # The label goes into metrics and, on 5.5, into the HTTP status line: ASCII, no spaces.
+        label = label or refusal.code
         if SpawnException is not None:
-            super().__init__(text, reason=refusal.code, status_code=status)
+            super().__init__(text, reason=label, status_code=code)
         else:
-            super().__init__(status, text, reason=refusal.code)
+            super().__init__(code, text, reason=label)
         self.refusal = refusal
         self.jupyterhub_message = text
 

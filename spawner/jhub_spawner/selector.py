@@ -8,6 +8,7 @@ Everything in it is escaped, since titles and names come from a catalogue that o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -15,13 +16,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2 import Template as JinjaTemplate
 
 from jhub_spawner.refused import refusal_text
-from jhub_tokens import wire
+from jhub_tokens import i18n, wire
+from jhub_tokens.hub.assets import asset_url
+from jhub_tokens.words import day_text, duration_text, hardware_text, rate_text, tokens_text
 
 __all__ = ["break_glass_form", "closed_form", "render_selector"]
 
 
 #: What the selector offers; an API call may name any time.
 _RUN_HOURS = (1, 2, 4, 8, 12, 24)
+_HOUR_MS = 3_600_000
 
 
 @cache
@@ -32,19 +36,20 @@ def _template(name: str) -> JinjaTemplate:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
-    environment.filters["refusal"] = refusal_text
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # of the extension
+        i18n.translated, i18n.translated_plural, newstyle=True
+    )
+    environment.filters.update(
+        refusal=refusal_text, day=_day_text, duration=duration_text, tokens=tokens_text
+    )
+    environment.globals.update(asset=asset_url, hardware=hardware_text, rate=rate_text)
     return environment.get_template(name)
 
 
-# Compiled now, while the configuration is read: at the first look it would hold the hub's event
-# loop for some 30 ms.
-for _name in ("selector.html", "closed.html", "break_glass.html"):
-    _template(_name)
-
-
 def render_selector(offers: wire.Offers, *, chosen: Mapping[str, Any], console_url: str) -> str:
-    """Return the selector for these offers as HTML.
+    """Return the selector for these offers as HTML, in the language of the task.
 
     Parameters
     ----------
@@ -59,24 +64,62 @@ def render_selector(offers: wire.Offers, *, chosen: Mapping[str, Any], console_u
     profile = chosen.get("profile")
     if profile not in open_profiles:
         profile = open_profiles[0] if open_profiles else None
+    image = chosen.get("image")
+    if not isinstance(image, str):
+        image = None  # stored by an API call of old: anything that JSON can say
     return _template("selector.html").render(
         standing=offers.standing,
         offers=offers.offers,
         profile=profile,
-        image=chosen.get("image"),
+        image=image,
+        # The image of the last start may have been retired meanwhile.
+        gone=[
+            offer.profile
+            for offer in offers.offers
+            if image and offer.profile == profile and image not in {i.tag for i in offer.images}
+        ],
         gpu_model=chosen.get("gpu_model"),
         payer=chosen.get("payer"),
         max_run_hours=str(chosen.get("max_run_hours") or ""),
-        hours={offer.profile: _hours(offer) for offer in offers.offers},
+        runs={offer.profile: _runs(offer) for offer in offers.offers},
+        free={offer.profile: _free_by_model(offer) for offer in offers.offers},
         titles={image.tag: image.title for offer in offers.offers for image in offer.images},
         console_url=console_url,
     )
 
 
-def _hours(offer: wire.Offer) -> list[int]:
-    """Return the run times, in hours, that a member may choose for a profile."""
-    longest_ms = offer.max_run_ms
-    return [h for h in _RUN_HOURS if longest_ms is None or h * 3_600_000 <= longest_ms]
+def _runs(offer: wire.Offer) -> list[tuple[int, str]]:
+    """Return the run times, in hours, that a member may choose for a profile, with their cost.
+
+    One that the balance cannot carry to its end is no choice: the server would stop before.
+    """
+    limits = [offer.max_run_ms]
+    if len(offer.payers) <= 1:
+        limits.append(offer.lasts_ms)
+    longest_ms = min((limit for limit in limits if limit is not None), default=None)
+    return [
+        (hours, tokens_text(hours * _HOUR_MS * offer.rate_mtok_h))
+        for hours in _RUN_HOURS
+        if longest_ms is None or hours * _HOUR_MS <= longest_ms
+    ]
+
+
+def _free_by_model(offer: wire.Offer) -> dict[str, int]:
+    """Return how many servers of a profile would find a place now, by GPU model."""
+    found: dict[str, int] = {}
+    for pool in offer.availability.pools if offer.availability else ():
+        if pool.gpu_model:
+            found[pool.gpu_model] = found.get(pool.gpu_model, 0) + pool.free
+    return found
+
+
+def _day_text(iso_date: str) -> str:
+    """Return a date as the language writes it; what is none stays."""
+    try:
+        day = date.fromisoformat(iso_date)
+    except ValueError:
+        return iso_date
+    return day_text(day)
 
 
 def closed_form(refusal: wire.Refusal) -> str:
@@ -97,3 +140,9 @@ def break_glass_form(
         gpu_model=chosen.get("gpu_model"),
         charged=charged,
     )
+
+
+# Compiled now, while the configuration is read: at the first look it would hold the hub's event
+# loop for some 30 ms.
+for _name in ("selector.html", "closed.html", "break_glass.html"):
+    _template(_name)

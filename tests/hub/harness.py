@@ -178,6 +178,7 @@ class HubProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
         self.browsers: list[Browser] = []
+        self.environment: dict[str, str] = {}
         self.real_server = real_server
         directory.joinpath("catalogue.yaml").write_text(catalogue(enforce))
         self.configure(before, after)
@@ -202,7 +203,7 @@ class HubProcess:
     # --- the processes --------------------------------------------------------------------
 
     def start(self, *, ready: bool = True, within_s: float = 60.0) -> HubProcess:
-        env = {**os.environ, "PATH": _path(), "HOME": str(self.directory)}
+        env = {**os.environ, "PATH": _path(), "HOME": str(self.directory), **self.environment}
         env.pop("JHUB_TOKENS_LOG_FORMAT", None)
         with self.directory.joinpath("log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -249,8 +250,8 @@ class HubProcess:
                 return child
         raise AssertionError("the token service does not run")
 
-    def close(self) -> None:
-        """End everything that this hub started."""
+    def stop(self) -> None:
+        """Stop the hub as an operator does; it can be started again."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -258,6 +259,10 @@ class HubProcess:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+    def close(self) -> None:
+        """End everything that this hub started."""
+        self.stop()
         self.client.close()
         for browser in self.browsers:
             browser.client.close()

@@ -36,8 +36,10 @@ def member(name: str = "ann", id: int = 1, created: int = 2026) -> Any:
 class Bare(WorkspaceProcessSpawner):
     """Without the hub around it."""
 
+    own_env: dict[str, str] = {}
+
     def get_env(self) -> dict[str, str]:
-        return dict(self.user_env({"PATH": os.environ["PATH"]}))
+        return dict(self.user_env({"PATH": os.environ["PATH"], **self.own_env}))
 
     def get_args(self) -> list[str]:
         return list(self.args)
@@ -65,6 +67,38 @@ async def test_a_stop_ends_the_children_too(tmp_path: Path, on_term: str) -> Non
     assert await spawner.poll() is not None
     for child in children:
         eventually(lambda child=child: gone(child), "the child is gone", within_s=3)
+
+
+JOB = """
+import os, pathlib, signal, subprocess, sys, time
+job = ("import os, signal, sys, time\\n"
+       "def save(*_): time.sleep(0.5); open('saved', 'w').close(); sys.exit()\\n"
+       "signal.signal(signal.SIGTERM, save); open('job', 'w').write(str(os.getpid()))\\n"
+       "time.sleep(600)")
+# As `nohup python train.py &` in a terminal that is then closed.
+shell = [sys.executable, "-c", "import subprocess, sys; "
+         "subprocess.Popen([sys.executable, '-c', sys.argv[1]])", job]
+subprocess.run(shell, start_new_session=True)
+open("children", "w").write("none")
+time.sleep(600)
+"""
+
+
+async def test_a_job_that_has_left_the_server_saves_and_ends_with_it(tmp_path: Path) -> None:
+    spawner = Bare(user=member(), workspaces_dir=str(tmp_path / "workspaces"))
+    spawner.term_timeout = 1
+    spawner.cmd = [sys.executable, "-c", JOB]
+    spawner.own_env = {"JUPYTERHUB_API_TOKEN": "of this run", "JHUB_GRACE_SECONDS": "20"}
+    await spawner.start()
+    file = spawner.workspace / "job"
+    job = psutil.Process(int(eventually(lambda: file.exists() and file.read_text(), "it runs")))
+    assert job.ppid() != spawner.pid
+    again = Bare(user=member(), workspaces_dir=str(tmp_path / "workspaces"))
+    again.load_state(spawner.get_state())
+    assert again.grace_s == 20, "known to the next hub process, too"
+    await spawner.stop()
+    assert gone(job)
+    assert (spawner.workspace / "saved").exists()
 
 
 async def test_known_again_after_a_restart_of_the_hub(tmp_path: Path) -> None:

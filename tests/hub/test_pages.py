@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
+from tests.hub.conftest import MakeHub
 from tests.hub.harness import HubProcess
 
 pytestmark = pytest.mark.hub
+
+OAUTH = """
+from oauthenticator.generic import GenericOAuthenticator
+c.JupyterHub.authenticator_class = GenericOAuthenticator
+c.GenericOAuthenticator.client_id = "tests"
+c.GenericOAuthenticator.client_secret = "tests"
+c.GenericOAuthenticator.authorize_url = "http://127.0.0.1:1/auth"
+c.GenericOAuthenticator.token_url = "http://127.0.0.1:1/token"
+c.GenericOAuthenticator.userdata_url = "http://127.0.0.1:1/me"
+c.GenericOAuthenticator.login_service = "Somebody"
+c.GenericOAuthenticator.allow_all = True
+"""
 
 
 def test_start_page_shows_open_and_closed_cards(hub: HubProcess) -> None:
@@ -27,7 +41,7 @@ def test_start_by_the_form_with_the_image_of_the_chosen_card(hub: HubProcess) ->
     assert server["user_options"] == {"profile": "cpu", "image": "py-2"}
     home = browser.get("/hub/home").text
     assert 'id="jt-burn"' in home
-    assert "60 tokens per hour" in home
+    assert "60 tokens/h" in home
     hub.stop_server("pro-4")
 
 
@@ -71,6 +85,44 @@ def test_the_environment_holds_what_the_profile_says_and_no_secret(hub: HubProce
     assert env["HOME"].startswith(f"{hub.directory}/workspaces/page-env-")
     ours = {name for name in env if name.startswith(("JHUB_TOKENS_", "CONFIGPROXY_"))}
     assert ours == {"JHUB_TOKENS_SERVICE_URL"}  # an address, for the JupyterLab extension
+    assert env["JHUB_GRACE_SECONDS"] == "5"  # the least, for a stop time of one second
     token = (hub.directory / "state" / "service-token").read_text().strip()
     assert token not in "".join(env.values())
     hub.stop_server("page-env")
+
+
+def test_the_sign_in_page_shows_the_plans_in_the_reader_s_language(hub: HubProcess) -> None:
+    page = httpx.get(f"{hub.url}/hub/login").text
+    assert 'data-plan="pro"' in page
+    assert "300 tokens a month" in page
+    assert 'id="jt-languages"' in page
+    chinese = httpx.get(f"{hub.url}/hub/login", headers={"Accept-Language": "zh-CN"}).text
+    assert '<html lang="zh-CN">' in chinese
+    assert "每月 300 个代币" in chinese
+    assert "用户名：" in chinese
+
+
+def test_the_sign_in_page_needs_no_token_service(make_hub: MakeHub) -> None:
+    hub = make_hub(after=OAUTH).start()
+    hub.kill_service()
+    page = httpx.get(f"{hub.url}/hub/login", params={"next": "/hub/home"}).text
+    assert "Sign in with Somebody" in " ".join(page.split())
+    assert 'data-plan="basic"' in page
+    assert "one server at a time" in page
+
+
+def test_a_refusal_is_in_the_reader_s_language(hub: HubProcess) -> None:
+    browser = hub.sign_in("page-zh")
+    browser.client.headers["Accept-Language"] = "zh-CN"
+    page = browser.post_spawn({"profile": "gpu"}).text
+    assert "您的套餐“Basic”不包含“One GPU”" in page
+    assert "启动服务器" in page, "the hub's own heading"
+    assert "您的额度" in browser.get("/hub/spawn").text
+
+
+def test_the_hub_s_admin_page_has_the_key_figures(hub: HubProcess) -> None:
+    page = hub.sign_in("admin").get("/hub/admin").text
+    assert 'id="jt-figures"' in page
+    assert "Run dry within an hour" in page
+    assert "/services/tokens/admin/fleet" in page
+    assert "react-admin-hook" in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ MEMBER = wire.Identity(hub_user_id=1, created="2026-01-01T00:00:00Z", name="ann"
 
 def run(**values: Any) -> Run:
     given: dict[str, Any] = {
-        "spawner": None,
+        "spawner": SimpleNamespace(orm_spawner=None),
         "member": MEMBER,
         "server_name": "",
         "start_key": "k" * 32,

@@ -7,7 +7,7 @@ from typing import Any
 
 from jhub_spawner.refused import unavailable
 from jhub_spawner.selector import closed_form, render_selector
-from jhub_tokens import wire
+from jhub_tokens import i18n, wire
 
 EVIL = "<script>alert('x')</script>\"'"
 
@@ -23,7 +23,7 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
-        if tag not in ("input", "br"):
+        if tag not in ("input", "br", "link"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -116,8 +116,8 @@ def test_everything_is_escaped_and_labelled() -> None:
     assert "disabled" in radios[1]
     assert [select["name"] for select in page.all("select")] == [
         f"image:{EVIL}",
-        f"max_run_hours:{EVIL}",
         f"gpu_model:{EVIL}",
+        f"max_run_hours:{EVIL}",
     ]
 
 
@@ -164,3 +164,63 @@ def test_nothing_open_and_odd_stored_options() -> None:
 
 def test_closed_form_while_the_service_is_away() -> None:
     assert "balance cannot be checked" in closed_form(unavailable())
+
+
+def pool(title: str, model: str | None, free: int, **more: Any) -> wire.PoolAvailability:
+    return wire.PoolAvailability(
+        pool=title, title=title, gpu_model=model, free=free, total=4, nodes=2, **more
+    )
+
+
+def html_of(*offers: wire.Offer, **chosen: Any) -> str:
+    return render_selector(
+        wire.Offers(standing=standing(banner=""), offers=list(offers)),
+        chosen=chosen,
+        console_url="/services/tokens/",
+    )
+
+
+def test_what_is_free_now_is_shown_where_the_cluster_tells() -> None:
+    assert "jt-availability" not in html_of(offer("a"))
+    pools = [pool("T4 nodes", "T4", 3), pool("A nodes", EVIL, 0, waiting=2, expected_wait_s=600)]
+    other = wire.Alternative(profile="c", title=EVIL, rate_mtok_h=1)
+    free = wire.Availability(pools=pools, text="3 of 8", alternatives=[other])
+    html = html_of(offer("a").model_copy(update={"availability": free}))
+    Elements(html)
+    assert "T4 nodes: 3 of 4 free" in html
+    assert "A nodes: none of 4 free, 2 waiting, expected in 10 min" in html
+    assert "T4 (3 free)" in html
+    assert "Free at once: &lt;script&gt;" in html
+
+
+def test_a_run_time_has_its_price_and_is_carried_by_the_balance() -> None:
+    runs = offer("a").model_copy(update={"rate_mtok_h": 2500, "lasts_ms": 5 * 3_600_000})
+    html = html_of(runs)
+    assert "after 2 h, at most 5 tokens" in html
+    assert "after 8 h" not in html, "the balance would end it before"
+    payers = [
+        wire.PayerChoice(payer=name, title=name, balance=wire.Amount.of(0)) for name in ("", "t")
+    ]
+    assert "after 8 h" in html_of(runs.model_copy(update={"payers": payers}))
+
+
+def test_an_image_that_is_gone_is_told() -> None:
+    assert "jt-gone" not in html_of(offer("a"), profile="a", image=f"i1{EVIL}")
+    html = html_of(offer("a"), profile="a", image="of-old")
+    assert "The image of your last start, of-old, can no longer be started." in html
+
+
+def test_many_images_fold_their_lifecycles() -> None:
+    assert "<details" not in html_of(offer("a", images=3))
+    assert "<details" in html_of(offer("a", images=4))
+
+
+def test_in_chinese() -> None:
+    retiring = wire.ImageChoice(tag="t", title="T", lifecycle="retiring", until="2027-03-01")
+    with i18n.speaking("zh"):
+        html = html_of(
+            offer("a").model_copy(update={"images": [retiring]}), offer("b", open_=False)
+        )
+    assert "选择配置" in html
+    assert "2027年3月1日 停用" in html
+    assert "What to start" not in html
