@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from traitlets.config import Configurable
 
 from jhub_tokens_lab.activity import Activity, is_own_machine
 from jhub_tokens_lab.client import Client
+from jhub_tokens_lab.grace import give_grace, grace_s
 from jhub_tokens_lab.handlers import ActHandler, FeedHandler
 from jhub_tokens_lab.saving import Saver
 from jhub_tokens_lab.watcher import Watcher
@@ -43,6 +45,9 @@ def load(app: Any) -> None:
         app.log.info("jhub-tokens: no token service is known to this server; nothing to do")
         return
     settings = JhubTokensLab(parent=app)
+    seconds = grace_s(os.environ)
+    if seconds is not None:
+        give_grace(app.kernel_manager, seconds)
     own = settings.own_machine
     if own is None:
         own = is_own_machine(os.environ.get("JUPYTERHUB_SERVICE_PREFIX", ""))
@@ -52,6 +57,10 @@ def load(app: Any) -> None:
         ids = list(manager.list_kernel_ids())
         return [str(getattr(manager.get_kernel(i), "execution_state", "idle")) for i in ids]
 
+    def jupyter_age_ms() -> float:
+        last: datetime = app.web_app.last_activity()
+        return (datetime.now(timezone.utc) - last).total_seconds() * 1000
+
     watcher = Watcher(
         client,
         Saver(app.contents_manager, app.session_manager, app.log),
@@ -60,6 +69,7 @@ def load(app: Any) -> None:
         Path(app.runtime_dir if hasattr(app, "runtime_dir") else ".").expanduser(),
         os.environ.get("JUPYTERHUB_SERVER_NAME", ""),
         app.log,
+        jupyter_age_ms=jupyter_age_ms,
     )
     base = url_path_join(app.web_app.settings["base_url"], "jhub-tokens")
     app.web_app.add_handlers(

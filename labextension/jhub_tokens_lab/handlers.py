@@ -84,6 +84,8 @@ class FeedHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
             return
         if isinstance(said.get("language"), str):
             self.watcher.language = language_of(said["language"])
+        if said.get("type") == "used":
+            self.watcher.page_used()
         if "documents" in said:
             self.documents = _paths(said["documents"])
         waited_for = self._answer is not None and not self._answer.done()

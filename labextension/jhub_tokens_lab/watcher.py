@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -53,6 +54,9 @@ class Watcher:
         The server's log.
     clock
         Milliseconds of a monotonic clock.
+    jupyter_age_ms
+        How long ago Jupyter itself last saw somebody or something; asked only where no page
+        tells of it. A page that is open asks so much that it would never look idle.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Watcher:
         server: str,
         log: Any,
         clock: Callable[[], float] = _now_ms,
+        jupyter_age_ms: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self.tabs: list[Any] = []  # as `handlers.FeedHandler` adds and removes them
         self.language = language_of(os.environ.get("LANG", ""))
@@ -77,6 +82,10 @@ class Watcher:
         self._server = server
         self._log = log
         self._clock = clock
+        self._jupyter_age_ms = jupyter_age_ms
+        self._pages_tell = False  # when somebody is there
+        self._page_used = False  # since the last report
+        self._asked_ms = clock()
         self._known: Countdown | None = None
         self._problem = "starting"
         self._ask_at_ms = 0.0
@@ -115,6 +124,12 @@ class Watcher:
             state_file.write(self._directory, self._server, {**state, "language": self.language})
         except OSError as error:
             self._log.warning("jhub-tokens: the state cannot be written: %s", error)
+
+    def page_used(self) -> None:
+        """Note that somebody is at one of the tabs: has typed, clicked or scrolled."""
+        self._page_used = self._pages_tell = True
+        if self._known and self._known.view["end_reason"] == "idle":
+            self._ask_at_ms = 0.0  # told at once, so that the warning goes
 
     # --- what members ask for -----------------------------------------------------------------
 
@@ -185,6 +200,8 @@ class Watcher:
         busy = await asyncio.get_running_loop().run_in_executor(None, self._samples.sample)
         if self._look_at_kernels():
             busy.append("kernels")
+        if self._is_page_used():
+            busy.append("page")
         now = self._clock()
         if busy:
             self._busy_at_ms = now
@@ -197,6 +214,13 @@ class Watcher:
             self._set_problem("away", error)
         if busy or (self._known and self._known.kept(self._clock())):
             await self._tell_hub()
+
+    def _is_page_used(self) -> bool:
+        """Tell whether somebody was at a page since the last report."""
+        now = self._clock()
+        since_ms, self._asked_ms = now - self._asked_ms, now
+        used, self._page_used = self._page_used, False
+        return used or (not self._pages_tell and self._jupyter_age_ms() < since_ms)
 
     async def _tell_hub(self) -> None:
         """Have the hub count this server as active, whether or not the token service is there."""

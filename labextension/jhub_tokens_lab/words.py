@@ -49,6 +49,8 @@ REASONS = {
         "left_team": "you are no longer in the team that pays",
         "frozen": "your membership is frozen",
         "asked": "you asked for it",
+        "ordered": "an administrator stopped it",
+        "idle": "nothing uses it",
     },
     "zh": {
         "dry": "额度已用完",
@@ -59,6 +61,8 @@ REASONS = {
         "left_team": "您已不在付费团队中",
         "frozen": "会员资格已冻结",
         "asked": "您要求停止",
+        "ordered": "管理员停止了服务器",
+        "idle": "无人使用",
     },
 }
 _UNITS = {"en": (" d", " h", " min", " s"), "zh": (" 天", " 小时", " 分钟", " 秒")}

@@ -5,6 +5,8 @@ import { ISaved } from './saving';
 
 const RETRY_FIRST_MS = 1000;
 const RETRY_LONGEST_MS = 30_000;
+/** That somebody is here is told no more often than this. */
+const USED_AGAIN_MS = 20_000;
 
 export interface ISocket {
   onopen: ((event: any) => void) | null;
@@ -52,6 +54,15 @@ export class Feed {
     }
   }
 
+  /** Tell that somebody is at this page: a tab that is only open keeps no server running. */
+  tellUsed(): void {
+    const now = this._options.now();
+    if (this._socket?.readyState === OPEN && now - this._usedAt >= USED_AGAIN_MS) {
+      this._usedAt = now;
+      this._send(this._socket, { type: 'used' });
+    }
+  }
+
   private async _receive(socket: ISocket, text: string): Promise<void> {
     const message = JSON.parse(text);
     if (message.type === 'state') {
@@ -74,4 +85,5 @@ export class Feed {
 
   private _socket: ISocket | null = null;
   private _retryMs = RETRY_FIRST_MS;
+  private _usedAt = -Infinity;
 }

@@ -115,6 +115,9 @@ function begin(
     now: () => performance.now()
   });
   feed.start();
+  for (const type of ['keydown', 'pointerdown', 'wheel']) {
+    document.addEventListener(type, () => feed.tellUsed(), { capture: true, passive: true });
+  }
   let settling = 0;
   const main = app.shell as unknown as { layoutModified?: { connect(slot: () => void): void } };
   (main.layoutModified ?? app.shell.currentChanged)?.connect(() => {

@@ -97,7 +97,9 @@ export const REASONS: Record<Language, Record<string, string>> = {
     team_cap: 'your share of the team’s tokens is spent',
     left_team: 'you are no longer in the team that pays',
     frozen: 'your membership is frozen',
-    asked: 'you asked for it'
+    asked: 'you asked for it',
+    ordered: 'an administrator stopped it',
+    idle: 'nothing uses it'
   },
   zh: {
     dry: '额度已用完',
@@ -107,7 +109,9 @@ export const REASONS: Record<Language, Record<string, string>> = {
     team_cap: '您在团队额度中的份额已用完',
     left_team: '您已不在付费团队中',
     frozen: '会员资格已冻结',
-    asked: '您要求停止'
+    asked: '您要求停止',
+    ordered: '管理员停止了服务器',
+    idle: '无人使用'
   }
 };
 

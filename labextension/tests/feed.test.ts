@@ -65,6 +65,18 @@ test('answers even if it cannot save: the server waits for every tab', async () 
   expect(sockets[0].sent[0]).toMatchObject({ round: 1, failed: ['a.ipynb'] });
 });
 
+test('tells that somebody is here, now and then', () => {
+  const { sockets, options, feed } = setUp();
+  let now = 0;
+  options.now = () => now;
+  feed.tellUsed(); // nobody to tell yet
+  feed.start();
+  for (now of [0, 19_999, 20_000, 20_001]) {
+    feed.tellUsed();
+  }
+  expect(sockets[0].sent).toEqual([{ type: 'used' }, { type: 'used' }]);
+});
+
 test('connects again, each time a little later', () => {
   const { sockets, feed } = setUp();
   feed.start();

@@ -124,12 +124,14 @@ class World:
         self.now = 0.0
         self.service = Service()
         self.kernels: list[str] = []
+        self.jupyter_age_ms = 1e12
         self.tab = FakeTab("open.txt")
         samples = activity.Activity(own_machine=False)
         samples.sample = lambda: []  # type: ignore[method-assign]
         self.watcher = Watcher(
             self.service, Saver(contents, Sessions(), LOG), samples, lambda: self.kernels,
             directory, "", LOG, clock=lambda: self.now,
+            jupyter_age_ms=lambda: self.jupyter_age_ms,
         )  # type: ignore[arg-type]  # fmt: skip
         self.watcher.tabs.append(self.tab)
         self.said: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -84,6 +85,76 @@ def test_a_process_counts_while_it_works(child: list[subprocess.Popen[bytes]]) -
     assert not samples._works([before], 60), "that it is there is not enough"
     child.append(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
     assert busy_soon(samples) == ["jobs"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_short_commands_count_for_what_runs_them(child: list[subprocess.Popen[bytes]]) -> None:
+    """As in a build under nohup: no process of it lives long enough to be seen twice."""
+    samples = activity.Activity(own_machine=False)
+    samples.sample()
+    short = f"{sys.executable} -c 'for i in range(10**7): pass'; sleep 600; true"
+    child.append(subprocess.Popen(["sh", "-c", short], start_new_session=True))
+    deadline = time.monotonic() + 20
+    while not samples._works([activity.processes()[child[0].pid]._replace(moved_bytes=0)], 1.0):
+        assert time.monotonic() < deadline, "the shell itself does next to nothing"
+        time.sleep(0.05)
+    os.killpg(child[0].pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_job_whose_terminal_was_closed_is_still_this_servers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "the token of this very server")
+    left = subprocess.run(
+        ["sh", "-c", "nohup sleep 600 >/dev/null 2>&1 & echo $!"],
+        capture_output=True,
+        check=True,
+        start_new_session=True,
+    )
+    job = int(left.stdout)
+    try:
+        found = activity.processes()
+        assert job in {process.pid for process in activity.ours(found, own_machine=False)}
+        monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "another's")
+        assert job not in {process.pid for process in activity.ours(found, own_machine=False)}
+    finally:
+        os.kill(job, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("parent", "kind"), [("sshd-session", "ssh"), ("tini", "terminals")])
+def test_a_real_terminal_counts_while_somebody_types(
+    parent: str, kind: str, tmp_path: Path, child: list[subprocess.Popen[bytes]]
+) -> None:
+    """A login is a shell below sshd; any other terminal is one of Jupyter's, or tmux's."""
+    program = tmp_path / parent
+    program.symlink_to(sys.executable)
+    main, other = os.openpty()
+    login = (
+        "import os, subprocess, sys\n"
+        "subprocess.run(['cat'], stdin=0, stdout=0, start_new_session=True, preexec_fn=lambda:"
+        " __import__('fcntl').ioctl(0, __import__('termios').TIOCSCTTY, 0))"
+    )
+    child.append(subprocess.Popen([str(program), "-c", login], stdin=other, start_new_session=True))
+    tty = os.ttyname(other)
+    try:
+        samples = activity.Activity(own_machine=False)
+        deadline = time.monotonic() + 20
+        while tty not in activity.terminals_of(activity.ours(activity.processes(), False)):
+            assert time.monotonic() < deadline, "the terminal is in use"
+            time.sleep(0.05)
+        hour_ago = time.time() - 3600
+        os.utime(tty, (hour_ago, hour_ago))
+        assert kind not in samples.sample(), "nobody has typed for an hour"
+        os.write(main, b"ls\n")
+        read = b""
+        while read.count(b"ls") < 2:
+            read += os.read(main, 100)  # the terminal's echo, and what cat has read
+        assert kind in samples.sample()
+    finally:
+        os.close(main)
+        os.close(other)
 
 
 def test_ssh_counts_while_somebody_types(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

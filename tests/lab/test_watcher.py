@@ -141,6 +141,30 @@ async def test_the_hub_hears_of_work_and_of_keep_running_only(world: World) -> N
     assert world.service.told_hub == 3, "the time is over"
 
 
+async def test_somebody_at_a_page_is_use_and_a_tab_that_is_open_is_not(world: World) -> None:
+    world.jupyter_age_ms = 0  # Lab's own polling keeps Jupyter busy
+    await world.at(0)
+    await world.at(2)
+    assert world.service.reports[-1][0] == ["page"], "no page has told of itself yet"
+    world.watcher.page_used()
+    await world.at(4)
+    await world.at(6)
+    assert [busy for busy, _ in world.service.reports[-2:]] == [["page"], []]
+    assert world.service.reports[-1][1] == 2 * MINUTE
+
+
+async def test_somebody_who_comes_back_after_a_warning_is_told_of_at_once(world: World) -> None:
+    world.service.view["end_reason"] = "idle"
+    await world.at(0)
+    await world.at(51)
+    assert world.said == ["stops"]
+    world.watcher.page_used()
+    world.service.view.update(ends_at_ms=600 * MINUTE, end_reason="dry")
+    await world.at(51.01)
+    assert world.service.reports[-1][0] == ["page"]
+    assert world.watcher.state()["warning_ms"] is None
+
+
 async def test_terminals_of_this_server_get_a_line(world: World) -> None:
     main, other = os.openpty()
     command = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]

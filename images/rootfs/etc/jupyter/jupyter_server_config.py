@@ -1,4 +1,4 @@
-# TensorBoard in Lab's launcher, from the framework's environment.
+# TensorBoard in Lab's launcher, from the framework's environment, and the way in for SSH.
 import os
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
@@ -28,18 +28,26 @@ c.ServerApp.kernel_manager_class = SavingKernelManager
 # simpervisor, which runs TensorBoard, would take SIGTERM from Jupyter and exit on the spot, before
 # any kernel has saved. Told that it has done so, it does not; jhub-entrypoint ends what it ran.
 atexitasync.signal_handler_set = True
+servers = {}
 if os.path.exists("/opt/framework/bin/tensorboard"):
-    c.ServerProxy.servers = {
-        "tensorboard": {
-            "command": [
-                "/opt/framework/bin/tensorboard",
-                "--logdir=/workspace/logs",
-                "--host=127.0.0.1",
-                "--port={port}",
-                "--path_prefix={base_url}tensorboard",
-            ],
-            "absolute_url": True,
-            "timeout": 60,
-            "launcher_entry": {"title": "TensorBoard"},
-        }
+    servers["tensorboard"] = {
+        "command": [
+            "/opt/framework/bin/tensorboard",
+            "--logdir=/workspace/logs",
+            "--host=127.0.0.1",
+            "--port={port}",
+            "--path_prefix={base_url}tensorboard",
+        ],
+        "absolute_url": True,
+        "timeout": 60,
+        "launcher_entry": {"title": "TensorBoard"},
     }
+if os.environ.get("JHUB_SSH", "on") != "off":
+    # A WebSocket through the hub's own port, for who has signed in there, whose messages are
+    # sshd's connection: sshd asks for the member's key besides.
+    servers["ssh"] = {
+        "port": int(os.environ.get("JHUB_SSH_PORT", "2222")),
+        "raw_socket_proxy": True,
+        "launcher_entry": {"enabled": False},
+    }
+c.ServerProxy.servers = servers
