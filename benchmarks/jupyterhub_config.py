@@ -38,6 +38,10 @@ if settings["server"] == "shared":
     c.JupyterHub.spawner_class = in_hub.SharedServerSpawner
     c.SharedServerSpawner.shared_port = settings["shared_port"]
     c.JupyterHub.cleanup_servers = False
+elif settings["server"] == "kubernetes":
+    from benchmarks.kubernetes import in_hub as on_kubernetes
+
+    on_kubernetes.configure(c, settings)
 else:
     # Not at the top: where memory is measured, the plain hub must not load anything of ours.
     from jhub_spawner import WorkspaceProcessSpawner
@@ -52,7 +56,12 @@ scopes = ["admin:users", "admin:servers", "access:services", "access:servers"]
 if settings["ours"]:
     from jhub_tokens.hub import configure
 
-    configure(c, catalogue=directory / "catalogue.yaml", state_dir=directory / "tokens")
+    configure(
+        c,
+        catalogue=directory / "catalogue.yaml",
+        state_dir=directory / "tokens",
+        service_environment=settings.get("service_environment"),
+    )
     scopes.append("custom:jhub-tokens:read")
 
 c.JupyterHub.services = [{"name": "benchmarks", "api_token": settings["api_token"]}]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.hubs import BenchmarkError
-from benchmarks.ledger import admissions, memory, passes, reads, settle
+from benchmarks.ledger import admissions, memory, passes, reads, settle, sizes
 from benchmarks.ledger.databases import DATABASES
 from benchmarks.ledger.tables import Part
 from benchmarks.report import machine_facts, render
@@ -26,6 +26,7 @@ _PARTS: dict[str, Callable[..., Part]] = {
     "pass": passes.run,
     "reads": reads.run,
     "memory": memory.run,
+    "sizes": sizes.run,
 }
 
 

@@ -20,7 +20,7 @@ from benchmarks.statistics import ratio_of_medians
 from jhub_tokens.clock import ManualClock
 from jhub_tokens.ledger import Ledger, migrate, open_ledger
 
-__all__ = ["run"]
+__all__ = ["fingerprint", "run"]
 
 _AIM = "≤ 1.5"
 _LINES = 50
@@ -145,7 +145,7 @@ def _member_id(model: Model, number: int) -> str:
 def _books(site: Site, month: Model, long: Model, size: int, history: int) -> tuple[str, int]:
     """Return the name of books with so many entries, made at the first call, and its members."""
     members = size // len(month.rows["entries"])
-    name = f"reads_{size}_{history}_{_fingerprint()}"
+    name = f"reads_{size}_{history}_{fingerprint()}"
     if site.exists(name):
         return name, members
     print(f"Filling {site.kind} with {size:,} entries …", file=sys.stderr, flush=True)
@@ -159,7 +159,7 @@ def _books(site: Site, month: Model, long: Model, size: int, history: int) -> tu
     return name, members
 
 
-def _fingerprint() -> str:
+def fingerprint() -> str:
     """Tell books apart by schema and catalogue."""
     versions = Path(migrate.__file__).with_name("migrations") / "versions"
     digest = hashlib.sha256(CATALOGUE.encode())
@@ -171,7 +171,7 @@ def _fingerprint() -> str:
 
 def _kept_model(sessions: int) -> Model:
     """Return a member with so many sessions behind them; kept, since books hold the ids."""
-    path = cache_folder() / f"member_{sessions}_{_fingerprint()}.json"
+    path = cache_folder() / f"member_{sessions}_{fingerprint()}.json"
     if path.is_file():
         return Model(**json.loads(path.read_text(encoding="utf-8")))
     print(f"Making a member with {sessions:,} sessions …", file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -102,14 +103,19 @@ def test_a_chain_that_hashes_otherwise_is_said_so(tmp_path, due):
 
 def test_indexes_that_were_dropped_for_filling_are_made_again(site, idle, monkeypatch):
     monkeypatch.setattr(copies, "_MANY", 2)
-    queries = {
-        "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'index' ORDER BY name",
+    query = {
+        "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql <> '' ORDER BY name",
         "postgresql": "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
-    }
+    }[site.kind]
     site.create("books")
-    before = rows(site, "books", queries[site.kind])
+
+    def indexes() -> list[str]:
+        # PostgreSQL writes the casts of a condition otherwise when it has read its own words.
+        return [re.sub(r"::[a-z ]+(\[\])?|[()]", "", sql) for (sql,) in rows(site, "books", query)]
+
+    before = indexes()
     populate(site, "books", idle, 2)
-    assert rows(site, "books", queries[site.kind]) == before
+    assert indexes() == before
 
 
 def test_a_model_survives_being_kept_as_json(due):
