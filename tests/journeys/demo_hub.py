@@ -61,13 +61,13 @@ def wait_until(check: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
 class DemoHub:
     """``jhub-tokens demo`` in a process of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, catalogue: str = "") -> None:
         self.state = directory / "state"
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._output = directory / "demo.out"
         self._catalogue = directory / "fast.yaml"
-        self._catalogue.write_text(fast_catalogue(), encoding="utf-8")
+        self._catalogue.write_text(catalogue or fast_catalogue(), encoding="utf-8")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str) -> None:
@@ -146,9 +146,13 @@ class DemoHub:
         """Fail if anything broke behind the pages."""
         log = re.sub(r"\x1b\[[0-9;]*m", "", self.log)
         # The hub itself logs a traceback for each refusal on its form; that one is no accident.
-        for block in re.findall(r"^ *Traceback .*?^ *[\w.]+(?:Error|Exception|Refused)\b.*?$",
-                                log, re.DOTALL | re.MULTILINE):  # fmt: skip
+        for found in re.finditer(r"^ *Traceback .*?^ *[\w.]+(?:Error|Exception|Refused)\b.*?$",
+                                 log, re.DOTALL | re.MULTILINE):  # fmt: skip
+            block = found[0]
             last = block.rstrip().splitlines()[-1]
+            ending = "initiating shutdown" in log[: found.start()]
+            if ending and "in check_services_health" in block and "'proto'" in last:
+                continue  # the hub looks after a service that it has just stopped for its own end
             assert re.search(r"StartRefused|HTTP 4\d\d", last), block
 
 

@@ -6,7 +6,7 @@ import json
 
 from playwright.sync_api import Browser, expect
 
-from tests.hub.harness import HubProcess
+from tests.hub.harness import HubProcess, eventually
 from tests.journeys.lab import (
     LabTab,
     lab_settings,
@@ -84,6 +84,13 @@ def test_panel_keep_running_stop_and_language(hub: HubProcess, browser: Browser)
     expect(panel.get_by_role("link", name="Balance and statement")).to_have_attribute(
         "href", "/services/tokens/"
     )
+
+    # Whoever scrolls is there: the service hears of it, and of the open tab alone it does not.
+    def in_use() -> bool:
+        page.mouse.wheel(0, 10)
+        return any("page" in busy for (busy,) in hub.books("select busy from server_reports"))
+
+    eventually(in_use, "the service hears that somebody is at the page", within_s=60)
     # Keep running: an hour ahead is within the plan's eight.
     time = page.evaluate("new Date(Date.now() + 3600e3).toTimeString().slice(0, 5)")
     panel.get_by_label("Keep running until").fill(time)

@@ -51,8 +51,8 @@ class Visitor:
 
     def sign_in(self, name: str) -> None:
         self.go("/hub/login")
-        self.page.get_by_label("Username").fill(name)
-        self.page.get_by_label("Password").fill("demo")
+        self.page.locator("#username_input").fill(name)
+        self.page.locator("#password_input").fill("demo")
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url(re.compile(r"/(hub/(home|spawn)|user/)"))
 
@@ -180,7 +180,7 @@ def test_story(demo: DemoHub, browser: Browser, contexts: list[BrowserContext]):
     # 6. The statement: what a person adds up from the page is the balance on it.
     ada.go("/services/tokens/statement")
     check_statement(page)
-    expect(page.locator("table")).to_contain_text("to finish the exercise")
+    expect(page.locator("#lines")).to_contain_text("to finish the exercise")
     ada.shot_dark("10-statement")
     statement = demo.statement("ada")
     usage = [line for line in statement["lines"] if line["kind"] == "usage"]
@@ -231,13 +231,13 @@ def check_statement(page: Page) -> None:
     def number(text: str) -> Decimal:
         return Decimal(text.strip().replace("−", "-").replace(",", "").lstrip("+"))
 
-    opening = number(page.locator("tbody tr.jt-sum td").last.inner_text())
-    lines = page.locator("tbody tr:not(.jt-sum)")
+    opening = number(page.locator("#lines tbody tr.jt-sum td").last.inner_text())
+    lines = page.locator("#lines tbody tr:not(.jt-sum)")
     assert lines.count() >= 4
     amounts = [
         number(lines.nth(index).locator("td").nth(2).inner_text()) for index in range(lines.count())
     ]
-    closing = number(page.locator("tfoot tr.jt-sum td").last.inner_text())
+    closing = number(page.locator("#lines tfoot tr.jt-sum td").last.inner_text())
     assert opening + sum(amounts) == closing
 
 

@@ -1,0 +1,241 @@
+"""Every page in both languages and colour schemes, on a desk and on a telephone.
+
+Nothing may scroll sideways, break in the console, stay in another language, or keep out people who
+hear a page or use it by keyboard (axe-core). With ``--guide-images`` the pictures of the guides are
+taken on the way.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from babel.messages.pofile import read_po
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from jhub_tokens import i18n
+from tests.hub.harness import HubProcess
+from tests.journeys.axe import barriers
+from tests.journeys.inhabited import inhabit
+from tests.journeys.pages_table import HUB_ROWS, PASSWORD_ROWS, Row
+
+pytestmark = pytest.mark.journey
+
+_IMAGES = Path(__file__).parents[2] / "docs" / "images"
+_TAGS = {"en": "en-GB", "zh": "zh-CN"}
+#: Two looks tell of both languages and both schemes; the others are for the long run.
+LOOKS = [
+    pytest.param(("en", "light"), id="en-light"),
+    pytest.param(("zh", "dark"), id="zh-dark"),
+    pytest.param(("en", "dark"), id="en-dark", marks=pytest.mark.slow),
+    pytest.param(("zh", "light"), id="zh-light", marks=pytest.mark.slow),
+]
+_DESK, _PHONE, _SMALLEST = 1200, 390, 320
+_PASSWORD = "four words that rhyme not"
+
+#: What is to be read, without the part that is not ours.
+_TEXT = """(own) => {
+    const others = own ? [...document.querySelectorAll(own)].map((e) => e.innerText) : [];
+    return others.reduce((text, other) => text.replace(other, ""), document.body.innerText);
+}"""
+
+#: One server never answers, so that its start stays pending.
+AFTER = """
+def hook(spawner):
+    if spawner.user.name == "slow":
+        spawner.cmd = ["sleep", "600"]
+c.Spawner.pre_spawn_hook = hook
+c.Spawner.http_timeout = 600
+"""
+
+PASSWORDS = """
+from jhub_authenticator import PasswordAuthenticator
+from jhub_authenticator.password_store import PasswordStore
+c.JupyterHub.authenticator_class = PasswordAuthenticator
+c.PasswordAuthenticator.store_path = "{directory}/passwords.sqlite"
+"""
+
+
+class World:
+    """A hub, and the browsers of those who look at it."""
+
+    def __init__(self, hub: HubProcess, browser: Browser, password: str) -> None:
+        self.hub = hub
+        self._browser = browser
+        self._password = password
+        self._cookies: dict[str, list[Any]] = {}
+        self._members: dict[str, str] = {}
+
+    def path(self, row: Row) -> str:
+        def member(found: re.Match[str]) -> str:
+            return str(self.hub.member(found[1])["member_id"])
+
+        return re.sub(r"\{member:(\w+)\}", member, row.path)
+
+    def context(self, who: str, language: str, scheme: Any) -> BrowserContext:
+        context = self._browser.new_context(
+            viewport={"width": _DESK, "height": 800}, locale=_TAGS[language], color_scheme=scheme
+        )
+        context.set_default_timeout(30_000)
+        if who:
+            if who not in self._cookies:
+                self._sign_in(who)
+            context.add_cookies(self._cookies[who])
+        return context
+
+    def _sign_in(self, who: str) -> None:
+        context = self._browser.new_context()
+        page = context.new_page()
+        page.goto(f"{self.hub.url}/hub/login")
+        page.locator("#username_input").fill(who)
+        page.locator("#password_input").fill(self._password)
+        page.locator("#login_submit").click()
+        page.wait_for_url(re.compile("/(hub/(home|spawn)|user/)"))
+        page.goto(f"{self.hub.url}/services/tokens/")  # so that the service knows them, too
+        self._cookies[who] = context.cookies()
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def inhabited(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[World]:
+    hub = HubProcess(tmp_path_factory.mktemp("inhabited"), after=AFTER)
+    try:
+        inhabit(hub)
+        hub.add_user("slow")
+        hub.post_start("slow", {"profile": "cpu"})
+        hub.start_server("grace", profile="gpu", gpu_model="A100", image="py-2026.11")
+        yield World(hub, browser, "demo")
+    finally:
+        hub.close()
+    hub.audit()
+
+
+@pytest.fixture(scope="module")
+def with_passwords(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[World]:
+    from jhub_authenticator.password_store import PasswordStore
+
+    directory = tmp_path_factory.mktemp("passwords")
+    hub = HubProcess(directory, after=PASSWORDS.format(directory=directory))
+    store = PasswordStore(directory / "passwords.sqlite")
+    store.add("admin", _PASSWORD, admin=True, approved=True)
+    store.add("waits", _PASSWORD)
+    try:
+        hub.start()
+        yield World(hub, browser, _PASSWORD)
+    finally:
+        hub.close()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("row", HUB_ROWS, ids=lambda row: row.name)
+def test_page(
+    inhabited: World, row: Row, look: tuple[str, str], request: pytest.FixtureRequest
+) -> None:
+    look_at(inhabited, row, *look, images=request.config.getoption("--guide-images"))
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("row", PASSWORD_ROWS, ids=lambda row: row.name)
+def test_page_of_the_embedded_sign_in(
+    with_passwords: World, row: Row, look: tuple[str, str]
+) -> None:
+    look_at(with_passwords, row, *look)
+
+
+def look_at(world: World, row: Row, language: str, scheme: str, *, images: bool = False) -> None:
+    """Open a page and look at it as each of its readers would."""
+    context = world.context(row.who, language, scheme)
+    broken: list[str] = []
+    try:
+        page = context.new_page()
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        page.on("console", lambda said: broken.append(said.text) if said.type == "error" else None)
+        answer = page.goto(world.hub.url + world.path(row))
+        page.locator(row.shows).first.wait_for()
+        assert answer is not None and answer.status == row.status
+        assert page.locator("html").get_attribute("lang") == i18n.TAGS[language]
+        if images and row.image and scheme == "light":
+            _take(page, row.image, language)
+        text = page.evaluate(_TEXT, row.hubs_own)
+        # What a browser says of an answer like this one; and before axe-core adds styles.
+        console = [line for line in broken if f"status of {row.status}" not in line]
+        faults = {
+            "console": console,
+            "desk": barriers(page, row.hubs_own),
+            "desk scrolls": _too_wide(page, _DESK, row),
+            "telephone scrolls": _too_wide(page, _PHONE, row),
+            "telephone": barriers(page, row.hubs_own),
+            "smallest scrolls": _too_wide(page, _SMALLEST, row),
+            "English": [] if language == i18n.SOURCE else _left_in_english(text),
+        }
+        told = [f"{where}: {line}" for where, lines in faults.items() for line in lines]
+        assert not told, "\n".join([row.name, *told])
+    finally:
+        context.close()
+
+
+def _too_wide(page: Page, width: int, row: Row) -> list[str]:
+    """Return the elements that stick out to the right of a window of this width."""
+    page.set_viewport_size({"width": width, "height": 800})
+    found: list[str] = page.evaluate(
+        """async (own) => {
+            // A chart follows the window in the next frame.
+            const frame = () => new Promise(requestAnimationFrame);
+            await frame();
+            await frame();
+            if (document.documentElement.scrollWidth <= innerWidth) return [];
+            return [...document.body.querySelectorAll("*")]
+                .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+                .filter((e) => !own || !e.closest(own))
+                .map((e) => e.outerHTML.slice(0, 120)).slice(0, 5);
+        }""",
+        row.hubs_own,
+    )
+    return found
+
+
+def _left_in_english(text: str) -> list[str]:
+    return [message for message in _sentences() if message in text]
+
+
+def _sentences() -> list[str]:
+    """Return the messages that no name or title of the catalogue happens to contain."""
+    found = []
+    for path in i18n.locale_files("zh"):
+        with path.open("rb") as file:
+            for message in read_po(file, locale="zh"):
+                if isinstance(message.id, str) and "%(" not in message.id and " " in message.id:
+                    found.append(message.id)
+    return [message for message in found if len(message) > 10]
+
+
+def _take(page: Page, name: str, language: str) -> None:
+    """Keep a picture of a page for the guides, small enough for a repository."""
+    from PIL import Image
+
+    page.set_viewport_size({"width": 1000, "height": 640})
+    shot = Image.open(io.BytesIO(page.screenshot(full_page=True)))
+    folder = _IMAGES if language == i18n.SOURCE else _IMAGES / language
+    folder.mkdir(parents=True, exist_ok=True)
+    cut = shot.convert("RGB").crop((0, 0, shot.width, min(shot.height, 1200)))
+    cut.quantize(48).save(folder / f"{name}.png", optimize=True)
+    page.set_viewport_size({"width": _DESK, "height": 800})
+
+
+def test_the_switch_of_languages_needs_no_script(inhabited: World) -> None:
+    """The choice holds for the sign-in page, and for the pages after it."""
+    with httpx.Client(base_url=inhabited.hub.url, follow_redirects=True) as client:
+        assert '<html lang="en">' in client.get("/hub/login?next=%2Fhub%2Fhome").text
+        switched = client.get("/hub/language", params={"to": "zh", "next": "/hub/login?next=%2Fx"})
+        assert switched.url.path == "/hub/login" and switched.url.query == b"next=%2Fx"
+        assert '<html lang="zh-CN">' in switched.text
+        assert "面向全所的" in switched.text
+        elsewhere = client.get(
+            "/hub/language", params={"to": "xx", "next": "//evil.example/"}, follow_redirects=False
+        )
+        assert elsewhere.headers["location"] == "/hub/login"
