@@ -328,8 +328,11 @@ class Agent:
         known: frozenset[str] = frozenset()
         while True:
             begun = time.monotonic()
-            # While an order stands it may have to be tried again.
+            # While an order stands it may have to be tried again. A service that was away is not
+            # waited for: that it is back must be known before there is an order.
             wait_ms = STANDING_POLL_MS if known else LONG_POLL_MS
+            if not self._reachable:
+                wait_ms = 0
             try:
                 orders = await self._client.stops(known=known, wait_ms=wait_ms)
             except ServiceUnavailable as error:
