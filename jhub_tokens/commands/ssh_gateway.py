@@ -43,9 +43,12 @@ async def _serve(settings: GatewaySettings) -> None:
             "pip install jhub-tokens[gateway]"
         ) from None
     told = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, told.set)
     async with running_gateway(settings) as port:
         configure_logs(os.environ.get("JHUB_TOKENS_LOG_FORMAT", "") or "console")
         log.info("listening", port=port, service=settings.service_url, version=__version__)
         await told.wait()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)  # told twice, it waits for nobody

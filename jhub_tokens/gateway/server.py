@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncssh
@@ -30,25 +30,67 @@ _KEEPALIVE_S = 30
 _KEEPALIVE_MISSED_MAX = 4
 #: A NetworkPolicy that does not admit the gateway lets it wait, and says nothing.
 _POD_S = 10
+#: How long the last words to those who are sent away may take.
+_GOODBYE_S = 2
 _NO_SSHD = (
     "The SSH server of your server does not answer. Perhaps it has only begun: try again in a "
     "moment. An image without an SSH server is reached in the browser only."
 )
 _AWAY = "The token service does not answer. Try again in a moment."
+_ENDING = "The gateway is being replaced. Connect again: your server runs on."
 _NO_SHELL = (
     "This is a gateway, there is no shell here. Use the command that the page Access shows, "
     "such as: ssh -J jump@GATEWAY jovyan@jupyter-NAME\n"
 )
 
 
+class _Room:
+    """Who is connected, and no more than there may be at once."""
+
+    def __init__(self, places: int):
+        self._places = places
+        self._present: set[asyncssh.SSHServerConnection] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def enter(self, connection: asyncssh.SSHServerConnection) -> bool:
+        """Let one in; False: there is no place."""
+        if len(self._present) >= self._places:
+            log.warning("too many connections: one was turned away", connections=self._places)
+            return False
+        self._present.add(connection)
+        self._empty.clear()
+        return True
+
+    def leave(self, connection: asyncssh.SSHServerConnection) -> None:
+        """Make room for another."""
+        self._present.discard(connection)
+        if not self._present:
+            self._empty.set()
+
+    async def empty(self, within_s: float) -> None:
+        """Wait until all have left, then send away who has not."""
+        if self._present and within_s:
+            log.info("waiting for connections to end", connections=len(self._present))
+        await self._wait_empty(within_s)
+        if self._present:
+            log.warning("connections are cut", connections=len(self._present))
+        for connection in list(self._present):
+            connection.disconnect(asyncssh.DISC_SERVICE_NOT_AVAILABLE, _ENDING)
+        await self._wait_empty(_GOODBYE_S)
+
+    async def _wait_empty(self, within_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._empty.wait()
+
+
 class _Visitor(asyncssh.SSHServer):
     """One connection."""
 
-    def __init__(self, client: Client, enter: Callable[[], bool], leave: Callable[[], None]):
+    def __init__(self, client: Client, room: _Room):
         self._client = client
-        self._enter = enter
-        self._leave = leave
-        self._entered = False
+        self._room = room
         self._connection: asyncssh.SSHServerConnection
         self._key = ""  # the one that was proven, once the visitor is in
         self._is_in = False
@@ -56,14 +98,12 @@ class _Visitor(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         """Let in no more than there may be at once."""
         self._connection = conn
-        self._entered = self._enter()
-        if not self._entered:
+        if not self._room.enter(conn):
             conn.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Make room for another."""
-        if self._entered:
-            self._leave()
+        self._room.leave(self._connection)
 
     def public_key_auth_supported(self) -> bool:
         """Tell that keys are what lets one in."""
@@ -134,6 +174,8 @@ def _no_shell(process: asyncssh.SSHServerProcess[str]) -> None:
 async def running_gateway(settings: GatewaySettings) -> AsyncIterator[int]:
     """Run a gateway; yields the port that it listens on.
 
+    At the end it takes no new connections and waits for those there are, for ``drain_s``.
+
     Raises
     ------
     SettingsError
@@ -147,25 +189,12 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[int]:
             "without a passphrase, such as ssh-keygen -t ed25519 -N '' makes"
         ) from None
     client = Client(settings.service_url, settings.token)
-    present = 0
-
-    def enter() -> bool:
-        nonlocal present
-        if present >= settings.connections_max:
-            log.warning("too many connections: one was turned away", connections=present)
-            return False
-        present += 1
-        return True
-
-    def leave() -> None:
-        nonlocal present
-        present -= 1
-
+    room = _Room(settings.connections_max)
     try:
         acceptor = await asyncssh.listen(
             settings.listen_host,
             settings.listen_port,
-            server_factory=lambda: _Visitor(client, enter, leave),
+            server_factory=lambda: _Visitor(client, room),
             server_host_keys=[host_key],
             process_factory=_no_shell,
             agent_forwarding=False,
@@ -183,7 +212,10 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[int]:
             f"cannot listen on {settings.listen_host}:{settings.listen_port}: {error.strerror}"
         ) from None
     try:
-        async with acceptor:
-            yield acceptor.get_port()
+        yield acceptor.get_port()
+        # Not its `wait_closed`: since Python 3.12 that waits for connections, without an end.
+        acceptor.close()
+        await room.empty(settings.drain_s)
     finally:
+        acceptor.close()
         await client.close()

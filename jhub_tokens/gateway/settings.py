@@ -17,6 +17,7 @@ _DEFAULT_LISTEN = "0.0.0.0:2222"
 _SERVICE = "JHUB_TOKENS_GATEWAY_SERVICE"
 _LISTEN = "JHUB_TOKENS_GATEWAY_LISTEN"
 _HOST_KEY = "JHUB_TOKENS_GATEWAY_HOST_KEY"
+_DRAIN = "JHUB_TOKENS_GATEWAY_DRAIN_S"
 
 
 class SettingsError(Exception):
@@ -37,6 +38,8 @@ class GatewaySettings:
         The file of its private host key, in OpenSSH's or PEM format.
     listen_host, listen_port
         Where it listens; port 0 takes any free one.
+    drain_s
+        How long it waits for connections to end once it is told to stop.
     connections_max
         How many connections it has at once.
     """
@@ -46,6 +49,7 @@ class GatewaySettings:
     host_key: Path
     listen_host: str = "0.0.0.0"  # noqa: S104  (it is there to be reached)
     listen_port: int = 2222
+    drain_s: float = 0.0
     connections_max: int = 2_000
 
 
@@ -103,10 +107,17 @@ def gateway_settings_from(
     host, _, port = listen.rpartition(":")
     if not port.isdecimal() or int(port) > 65_535:
         raise SettingsError(f"{_LISTEN}={listen}: write it like {_DEFAULT_LISTEN}")
+    drain = env.get(_DRAIN, "").strip() or "0"
+    if not drain.isdecimal():
+        raise SettingsError(
+            f"{_DRAIN}={drain}: write for how many seconds connections may go on once the "
+            "gateway is told to stop, such as 600; 0 cuts them at once"
+        )
     return GatewaySettings(
         service_url=service.rstrip("/") + "/",
         token=token,
         host_key=Path(host_key),
         listen_host=host.strip("[]") or "0.0.0.0",  # noqa: S104  (see above)
         listen_port=int(port),
+        drain_s=int(drain),
     )

@@ -54,6 +54,15 @@ def test_what_makes_no_sense_is_refused_with_a_remedy(
     assert says in said and "Traceback" not in said
 
 
+def test_how_long_it_waits_at_the_end_must_be_a_number(
+    host_key: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JHUB_TOKENS_GATEWAY_TOKEN", TOKEN)
+    monkeypatch.setenv("JHUB_TOKENS_GATEWAY_DRAIN_S", "10m")
+    assert main(["ssh-gateway", "--service", SERVICE, "--host-key", str(host_key)]) == 2
+    assert "JHUB_TOKENS_GATEWAY_DRAIN_S=10m: write for how many seconds" in capsys.readouterr().err
+
+
 def test_it_listens_until_it_is_told_to_stop(host_key: Path) -> None:
     command = [sys.executable, "-m", "jhub_tokens", "ssh-gateway", "--listen", "127.0.0.1:0"]
     env = {

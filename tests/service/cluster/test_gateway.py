@@ -3,6 +3,7 @@
 Member and pod are asyncssh, too: a client that jumps, and an sshd at the pod's address.
 """
 
+import asyncio
 import dataclasses
 import json
 import socket
@@ -101,12 +102,19 @@ def line_of(key):
     return key.export_public_key("openssh").decode().strip()
 
 
-def connect(port, *keys):
+def connect(port, *keys, **options):
     """Come to the gateway as a client does, with keys that it tries in turn."""
     return asyncssh.connect(
         ADDRESS, port, username="jump", client_keys=list(keys), known_hosts=None, agent_path=None,
-        config=None,
+        config=None, **options,
     )  # fmt: skip
+
+
+def through(way, key, host):
+    """Go on to a server, as ``ssh -J`` does."""
+    return way.connect_ssh(
+        host, username="jovyan", client_keys=[key], known_hosts=None, agent_path=None, config=None
+    )
 
 
 async def running_server(story, fake, user, server_name=""):
@@ -134,11 +142,7 @@ async def test_a_member_gets_into_their_server_and_nobody_else(
     shown = server_access(settings, "ada", "").ssh_command
     assert shown == "ssh -J jump@ssh.example.org jovyan@jupyter-ada"
 
-    async with (
-        connect(gateway, mine) as way,
-        way.connect_ssh("jupyter-ada", username="jovyan", client_keys=[mine], known_hosts=None,
-                        agent_path=None, config=None) as inside,
-    ):  # fmt: skip
+    async with connect(gateway, mine) as way, through(way, mine, "jupyter-ada") as inside:
         assert (await inside.run("hello")).stdout == "in as jovyan\n"
 
     # Another member's key opens the gateway, but not this way.
@@ -272,6 +276,46 @@ async def test_there_is_an_end_to_connections(gateway_settings, story, api, hub,
                 return False
 
         await until(room)
+
+
+async def test_told_to_stop_it_waits_for_those_there_are(
+    gateway_settings, story, api, hub, ada, mine, fake, observer, pod_sshd
+):
+    await add_key(api, hub, story, ada, mine)
+    _, raw = await running_server(story, fake, ada)
+    await until(lambda: raw["metadata"]["uid"] in observer.pods.items)
+    running = running_gateway(dataclasses.replace(gateway_settings, drain_s=60))
+    port = await running.__aenter__()
+    async with connect(port, mine) as way:
+        ending = asyncio.create_task(running.__aexit__(None, None, None))
+
+        async def closed():
+            try:
+                async with connect(port, mine):
+                    return False
+            except ConnectionError:
+                return True
+
+        await until(closed)
+        async with through(way, mine, "jupyter-ada") as inside:
+            assert (await inside.run("hello")).stdout == "in as jovyan\n"
+        assert not ending.done()
+    await ending
+
+
+async def test_who_stays_too_long_is_told_why_the_connection_ends(gateway_settings, story, api,
+                                                                  hub, ada, mine):  # fmt: skip
+    await add_key(api, hub, story, ada, mine)
+    lost = []
+
+    class Told(asyncssh.SSHClient):
+        def connection_lost(self, exc):
+            lost.append(exc)
+
+    async with running_gateway(gateway_settings) as port:
+        way = await connect(port, mine, client_factory=Told)
+    await way.wait_closed()
+    assert "gateway is being replaced" in str(lost[0])
 
 
 async def test_the_hub_side_has_no_way_in(api, hub_side, story, ada):
