@@ -75,3 +75,10 @@ def tokens_values(example: str) -> dict[str, Any]:
     values = dict(installation(example)["jhub-tokens"])
     values["catalogue"] = EXAMPLE_CATALOGUE.read_text()
     return values
+
+
+def of_kind(objects: Iterable[Mapping[str, Any]], kind: str, name: str = "") -> list[Any]:
+    """Return the objects of a kind; of one name, if one is given."""
+    return [
+        each for each in objects if each["kind"] == kind and name in ("", each["metadata"]["name"])
+    ]

@@ -8,7 +8,7 @@ import helm_python as helm
 import kubernetes_validate
 import pytest
 
-from tests.helm.layers import CHART, rendered, tokens_values
+from tests.helm.layers import CHART, of_kind, rendered, tokens_values
 
 EXAMPLES = ("university", "company")
 #: Of the Prometheus operator, which is not part of Kubernetes.
@@ -23,10 +23,6 @@ def pods(objects: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
         if template:
             found.append((each["metadata"]["name"], template["spec"]))
     return found
-
-
-def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    return [each for each in objects if each["kind"] == kind]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -114,12 +110,12 @@ def test_the_schema_is_brought_forward_before_anything_else() -> None:
 
 def test_replicas_share_their_secrets_and_one_may_always_go() -> None:
     objects = rendered(tokens_values("company"))
-    (deployment,) = of_kind(objects, "Deployment")
+    (deployment,) = of_kind(objects, "Deployment", "jhub-tokens")
     assert deployment["spec"]["replicas"] == 3
     assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
-    (budget,) = of_kind(objects, "PodDisruptionBudget")
+    (budget,) = of_kind(objects, "PodDisruptionBudget", "jhub-tokens")
     assert budget["spec"]["minAvailable"] == 1
-    (secret,) = of_kind(objects, "Secret")
+    (secret,) = of_kind(rendered(tokens_values("university")), "Secret")
     assert set(secret["data"]) == {"service-token", "cookie-secret"}
 
 
@@ -151,7 +147,7 @@ def test_the_observer_gets_the_verbs_it_uses() -> None:
 
 def test_daily_snapshots_come_with_their_days_their_class_and_no_verb_against_claims() -> None:
     objects = rendered(tokens_values("company"))
-    (deployment,) = of_kind(objects, "Deployment")
+    (deployment,) = of_kind(objects, "Deployment", "jhub-tokens")
     env = {
         e["name"]: e.get("value")
         for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
@@ -169,6 +165,7 @@ def test_daily_snapshots_come_with_their_days_their_class_and_no_verb_against_cl
 def test_snapshots_without_the_observer_that_makes_them_are_refused() -> None:
     values = tokens_values("company")
     values["cluster"]["observe"] = False
+    del values["sshGateway"]
     with pytest.raises(helm.HelmError, match=r"cluster\.snapshots\.days.*cluster\.observe"):
         rendered(values)
 

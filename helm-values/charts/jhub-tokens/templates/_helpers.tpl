@@ -7,6 +7,29 @@ app.kubernetes.io/name: jhub-tokens
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- define "jhub-tokens.gatewayName" -}}
+{{ include "jhub-tokens.name" . }}-ssh-gateway
+{{- end -}}
+
+{{- define "jhub-tokens.gatewaySelector" -}}
+{{ include "jhub-tokens.selector" . }}
+app.kubernetes.io/component: ssh-gateway
+{{- end -}}
+
+{{/* How members get into their servers by SSH. */}}
+{{- define "jhub-tokens.sshAddress" -}}
+{{- if .Values.sshGateway.enabled -}}
+gateway:{{ required "sshGateway.host: the name that members type, which DNS points at the gateway" .Values.sshGateway.host }}:{{ .Values.sshGateway.port }}
+{{- else -}}
+{{ .Values.ssh.address }}
+{{- end -}}
+{{- end -}}
+
+{{/* Of one replica none could ever be moved; of more, all but one may be. */}}
+{{- define "jhub-tokens.disruption" -}}
+{{ if gt (int .) 1 }}minAvailable: 1{{ else }}maxUnavailable: 1{{ end }}
+{{- end -}}
+
 {{- define "jhub-tokens.labels" -}}
 {{ include "jhub-tokens.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
