@@ -29,11 +29,12 @@ c.JupyterHub.load_roles.append({{
     "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
 }})
 """
-#: The extension of this checkout, not the one that is installed.
+#: The extension of this checkout, whether or not one is installed.
 SOURCES = Path(__file__).parents[2] / "labextension"
 #: A job that no kernel and no terminal knows of, as `nohup train.py &` leaves behind.
 JOB = """\
 import subprocess, sys
+c.ServerApp.jpserver_extensions = {"jhub_tokens_lab": True}
 subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
 """
 
