@@ -1,7 +1,7 @@
 """A list and a watch of one kind of object, kept going for ever and never older than it says.
 
-The server ends each watch after a short while, and ours begins the next where it ended. So every
-watch speaks regularly, were it only to end: what has not spoken for longer is stale, whatever its
+The server ends each watch after a while, and ours begins the next where it ended. Every watch
+speaks regularly, by bookmarks or at its end: what has not spoken for longer is stale, whatever its
 connection looks like, and nobody may take what it shows for life or death.
 """
 
@@ -19,6 +19,7 @@ import structlog
 
 from jhub_tokens.clock import Clock
 from jhub_tokens.service.cluster.api import Api, ApiProblem
+from jhub_tokens.service.cluster.pace import Pace
 
 __all__ = ["Change", "Watch"]
 
@@ -26,9 +27,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-#: How long the server keeps a watch open, and how long after that its silence means trouble.
-WATCH_S = 40
-SILENCE_S = 15
 #: Spoken longer ago than this, it is stale.
 FRESH_MS = 90_000
 #: Interrupted for longer than this, what comes first may have happened meanwhile.
@@ -116,6 +114,8 @@ class Watch(Generic[T]):
         self._version: str | None = None  # where the next watch goes on; None: list first
         self._late_since_ms: int | None = None  # fresh until then, and catching up
         self._failures = 0
+        self._pace = Pace()
+        self._begun_ms = 0
 
     def is_fresh(self, now_ms: int) -> bool:
         """Tell whether what it shows may be taken for the truth."""
@@ -164,11 +164,11 @@ class Watch(Generic[T]):
         query = {
             **self._query,
             "resourceVersion": version,
-            "timeoutSeconds": str(WATCH_S),
+            "timeoutSeconds": str(self._pace.watch_s),
             "allowWatchBookmarks": "true",
         }
         begun_s = time.monotonic()
-        events = self._api.events(self._path, query, silence_s=WATCH_S + SILENCE_S)
+        events = self._api.events(self._path, query, silence_s=self._pace.silence_s)
         async with aclosing(events):
             async for event in events:
                 if event is None:
@@ -178,12 +178,14 @@ class Watch(Generic[T]):
         # It ended in good order: everything up to now has been told.
         self._fresh(self._clock.now_ms())
         self._failures = 0
+        self._pace.ended()
         if time.monotonic() - begun_s < SHORTEST_S:
             await self._sleep(SHORTEST_S)  # something in between does not let watches last
 
     def _begun(self) -> None:
         last_ms = self.fresh_at_ms
-        if last_ms is not None and self._clock.now_ms() - last_ms > LATE_MS:
+        self._begun_ms = self._clock.now_ms()
+        if last_ms is not None and self._begun_ms - last_ms > LATE_MS:
             self._late_since_ms = last_ms
         self._works()
 
@@ -193,6 +195,7 @@ class Watch(Generic[T]):
         if event.get("type") == "BOOKMARK":
             self._fresh(self._clock.now_ms())
             self._failures = 0
+            self._pace.bookmark(self._clock.now_ms() - self._begun_ms)
         elif meta.get("uid"):
             known_ms = self._late_since_ms
             if known_ms is None:
@@ -243,6 +246,8 @@ class Watch(Generic[T]):
     async def _fail(self, problem: ApiProblem) -> None:
         """Say what is wrong, once, and wait before the next try."""
         self._failures += 1
+        if not problem.is_expired:
+            self._pace.failed()
         if problem.status not in (0, 429):
             self._version = None  # whatever the server dislikes, a list is where to begin
         if problem.is_expired and self._failures == 1:

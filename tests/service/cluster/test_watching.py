@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import structlog
 
+from jhub_tokens.service.cluster.pace import LONG_S, PROBE_S, SHORT_S
 from jhub_tokens.service.cluster.pods import PodSeen
 from jhub_tokens.service.cluster.watching import FRESH_MS, Watch
 
@@ -91,6 +92,34 @@ async def test_a_silent_watch_is_stale_until_it_speaks(fake, watched, clock):
     assert not watched.watch.is_fresh(clock.now_ms())
     await fake.bookmark("pods")
     await until(lambda: watched.watch.is_fresh(clock.now_ms()))
+
+
+async def test_watches_are_long_where_the_server_speaks_by_itself(fake, watched, clock):
+    """A bookmark long before the end of a watch says so; one just before the end says nothing."""
+    watches = lambda: [int(q["timeoutSeconds"]) for _, _, q in fake.asked if "watch" in q]  # noqa: E731
+    await begun(watched, fake)
+    clock.advance_ms((PROBE_S - 2) * SECOND_MS)
+    await fake.bookmark("pods")
+    await until(lambda: watched.watch.fresh_at_ms == clock.now_ms())
+    await fake.end_watches()
+    await until(lambda: watches() == [PROBE_S, PROBE_S] and fake.watching)
+    clock.advance_ms(60 * SECOND_MS)
+    await fake.bookmark("pods")
+    await until(lambda: watched.watch.fresh_at_ms == clock.now_ms())
+    await fake.end_watches()
+    await until(lambda: watches()[2:] == [LONG_S] and fake.watching)
+    assert PROBE_S * SECOND_MS < FRESH_MS, "an end alone keeps it fresh"
+
+    # What cuts silent connections is left alone for a while.
+    await fake.end_watches("drop")
+    await until(lambda: watches()[3:] == [SHORT_S] and fake.watching)
+    for count in range(5, 19):
+        await fake.end_watches()
+        await until(lambda count=count: len(watches()) == count and fake.watching)
+    assert set(watches()[3:]) == {SHORT_S}
+    await fake.end_watches()
+    await until(lambda: watches()[18:] == [PROBE_S])
+    assert watched.watch.lists == 1
 
 
 async def test_what_happened_during_an_interruption_has_no_instant(fake, watched, clock):
