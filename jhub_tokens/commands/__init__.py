@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from jhub_tokens.command_error import CommandError
+
 __all__ = ["COMMANDS", "CommandError"]
 
 #: Name (also of the module) and summary of each command, in the order of the help.
@@ -26,19 +28,3 @@ COMMANDS = {
     "seal": "Seal the books as they are, to be kept outside the database",
     "audit": "Re-derive every balance from the entries and compare",
 }
-
-
-class CommandError(Exception):
-    """A command cannot do what it was asked; the message says why and what to do.
-
-    Parameters
-    ----------
-    message
-        One line for the person at the terminal.
-    code
-        Exit code: 1 for a failure, 2 for wrong usage.
-    """
-
-    def __init__(self, message: str, code: int = 1) -> None:
-        super().__init__(message)
-        self.code = code

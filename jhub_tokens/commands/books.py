@@ -16,11 +16,11 @@ from sqlalchemy.exc import DBAPIError
 from jhub_tokens.catalogue import Catalogue, CatalogueError, load_catalogue
 from jhub_tokens.clock import SystemClock
 from jhub_tokens.commands import CommandError
+from jhub_tokens.demo.state import SETTINGS_FILE
 from jhub_tokens.ledger import DatabaseProblem, Ledger, open_ledger
 from jhub_tokens.ledger.records import LedgerError, MemberRecord
 
 __all__ = [
-    "SETTINGS_FILE",
     "OpenBooks",
     "add_arguments",
     "database_url",
@@ -28,9 +28,6 @@ __all__ = [
     "open_books",
     "print_json",
 ]
-
-#: A demo writes here where its books are, so that ``--state`` is all that has to be named.
-SETTINGS_FILE = "settings.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import psutil
 
-from jhub_tokens.commands import CommandError
+from jhub_tokens.command_error import CommandError
 
 __all__ = ["DemoHub", "stop_left_behind"]
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from jhub_tokens.catalogue import Catalogue
-from jhub_tokens.commands import CommandError
-from jhub_tokens.commands.books import SETTINGS_FILE
+from jhub_tokens.command_error import CommandError
 from jhub_tokens.demo.tools import free_port
 
-__all__ = ["default_state_dir", "lock_state", "prepare_state"]
+__all__ = ["SETTINGS_FILE", "default_state_dir", "lock_state", "prepare_state"]
 
+#: Says where a demo's books are, so that commands need only be told of its state.
+SETTINGS_FILE = "settings.json"
 PASSWORD = "demo"
 ADMIN = "admin"
 _PORT_KEYS = ("hub_port", "proxy_port", "service_port")

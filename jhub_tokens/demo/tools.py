@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from jhub_tokens.commands import CommandError
+from jhub_tokens.command_error import CommandError
 
 __all__ = ["check_port_free", "find_proxy_command", "free_port", "require_jupyterlab"]
 
