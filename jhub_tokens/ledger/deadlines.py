@@ -324,10 +324,13 @@ def notify(
     """Write a notice in the same transaction as its cause; return how many are told.
 
     Without `member_ids` it is for those whom the whole wallet concerns: its member, or a team's
-    owners. A step of the ladder from the first warning to the stop takes the place of the steps
-    before: whoever comes back to a stopped server need not read how it came to that.
+    owners. Of a team's wallet it names the team: whoever reads it has a balance of their own. A
+    step of the ladder from the first warning to the stop takes the place of the steps before:
+    whoever comes back to a stopped server need not read how it came to that.
     """
     told = tuple(wallet.terms.watchers if member_ids is None else member_ids)
+    if wallet.terms.team is not None:
+        params = {**params, "team": wallet.terms.team}
     for member_id in told:
         if kind in LADDER:
             wallet.batch.superseded.add(member_id)

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, CursorResult, Select, bindparam, or_, select
 
 from jhub_tokens.catalogue import Catalogue, Plan, Team
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.ledger.rows import Row, Terms
@@ -101,7 +102,7 @@ def load_wallet(
     """
     found = _load(connection, catalogue, now_ms, _BY_MEMBER, {"member_id": member_id}, lock=lock)
     if not found:
-        raise LedgerError("unknown_member", "There is no such member.", "member_id")
+        raise LedgerError("unknown_member", _("There is no such member."), "member_id")
     return found[0]
 
 
@@ -122,7 +123,7 @@ def load_team_wallet(
     """
     found = _load(connection, catalogue, now_ms, _BY_TEAM, {"team_id": team_id}, lock=lock)
     if not found:
-        raise LedgerError("unknown_team", "There is no such team.", "team")
+        raise LedgerError("unknown_team", _("There is no such team."), "team")
     return found[0]
 
 
@@ -230,6 +231,7 @@ class _Loaded:
             None if team_id is None else teams.cap_grains(team_id),
             {} if team_id is None else teams.caps[team_id],
             subscription["cost_centre"] if team_id is None else teams.cost_centre(team_id),
+            None if team_id is None else teams.name(team_id),
         )
         self.own = own_plan(subscription, catalogue)
 
@@ -266,6 +268,10 @@ class _Teams:
     def _known(self, team_ids: Iterable[str]) -> list[Team]:
         teams = self._catalogue.teams
         return [teams[self._names[key]] for key in team_ids if self._names[key] in teams]
+
+    def name(self, team_id: str) -> str:
+        """Return the name of a team, which is the catalogue's key for it."""
+        return self._names[team_id]
 
     def owners(self, team_id: str) -> tuple[str, ...]:
         """Return the members who are told what concerns the team's wallet."""

@@ -48,6 +48,7 @@ StopReason = Literal[
     "idle",
     "ordered",
 ]  # fmt: skip
+#: With params that each has; what concerns a team's wallet has `team` besides.
 NoticeKind = Literal[
     "used_percent",  # params: percent, balance
     "time_left",  # params: reason, threshold_ms, dry_at_ms (the cut), stop_at_ms, servers

@@ -34,6 +34,7 @@ class Terms:
     member_cap_grains: int | None = None  # a team's: what each member may spend in a period
     member_caps: Mapping[str, int] = field(default_factory=dict)  # by member, where it differs
     cost_centre: str | None = None  # the owner's; None: that of the plan which holds
+    team: str | None = None  # the team's name; None: the wallet is a member's
 
 
 @dataclass(slots=True)

@@ -60,8 +60,10 @@ def _entry(notice: NoticeRecord) -> tuple[str, str]:
     if notice.kind == "credited" and _int(notice.params.get("grains")) < 0:
         variant = "taken"
     unknown = str(notice.kind).replace("_", " ")
-    plain = entries.get(notice.kind, (unknown, unknown))
-    return entries.get(f"{notice.kind}.{variant}", plain)
+    names = [f"{notice.kind}.{variant}", str(notice.kind)]
+    if notice.params.get("team"):
+        names = [f"{name}.team" for name in names] + names
+    return next((entries[name] for name in names if name in entries), (unknown, unknown))
 
 
 def _fill(template: str, notice: NoticeRecord, catalogue: Catalogue, now_ms: int | None) -> str:

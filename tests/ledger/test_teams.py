@@ -112,6 +112,18 @@ def test_a_dry_pool_stops_everybody_and_tells_the_owner(world):
     assert set(orders(world)) == {(key, "dry") for key in keys}
     for member, _ in people:
         assert world.kinds(member) == ["stopped_dry"]
+    # Whoever reads it has a balance of their own.
+    for told in (owner, people[0][0]):
+        (notice,) = world.ledger.notices(told.member_id)
+        assert notice.params["team"] == "physics"
+
+
+def test_what_is_about_one_s_own_tokens_names_no_team(world):
+    lara, identity = join(world, "lara", "phys")
+    world.hub.run(lara, identity, "cpu")
+    go_to(world, world.clock.now_ms() + 3 * HOUR_MS)
+    (notice,) = world.ledger.notices(lara.member_id)
+    assert notice.kind == "used_percent" and "team" not in notice.params
 
 
 def test_leaving_the_group_ends_the_run_after_the_grace_and_coming_back_saves_it(world):
