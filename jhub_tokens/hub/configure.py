@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from jupyterhub._data import DATA_FILES_PATH
 from jupyterhub.app import JupyterHub
 from jupyterhub.auth import PAMAuthenticator
 from jupyterhub.spawner import LocalProcessSpawner
-from tornado.log import app_log
 from traitlets.config.loader import LazyConfigValue
 from traitlets.utils.importstring import import_item
 
 from jhub_tokens import i18n
 from jhub_tokens.hub import runtime
+from jhub_tokens.hub.arguments import (
+    ConfigurationError,
+    can_keep,
+    checked_hours_ms,
+    checked_token,
+    checked_url,
+    free_port,
+    kept_token,
+    make_private,
+)
 from jhub_tokens.hub.merging import (
     SERVER_SCOPE,
     merge_extensions,
@@ -39,12 +45,7 @@ __all__ = ["ConfigurationError", "configure"]
 READ_SCOPE = "custom:jhub-tokens:read"
 GRANT_SCOPE = "custom:jhub-tokens:grant"
 TEMPLATES = Path(__file__).with_name("templates")
-_TOKEN_LENGTH_MIN = 16
 _ports: dict[tuple[str, int | None], int] = {}
-
-
-class ConfigurationError(Exception):
-    """An argument of `configure` that cannot be used; the message names it and the remedy."""
 
 
 def configure(
@@ -134,22 +135,22 @@ def configure(
                 "configure(): service_url is for a service that the hub does not manage; add "
                 "managed=False, or leave it out"
             )
-        _make_private(directory)
+        make_private(directory)
         # The same when called again: one hub, one service.
-        port = _ports.get((service_name, service_port)) or _free_port(service_port)
+        port = _ports.get((service_name, service_port)) or free_port(service_port)
         _ports[service_name, service_port] = port
         url = f"http://127.0.0.1:{port}"
-        shared_token = _check_token(token or _kept_token(directory))
+        shared_token = checked_token(token or kept_token(directory))
     else:
-        url = _check_url(service_url)
+        url = checked_url(service_url)
         if token is None:
             raise ConfigurationError(
                 "configure(): token is missing; with managed=False give the token that the "
                 "service was started with (JUPYTERHUB_API_TOKEN there)"
             )
-        shared_token = _check_token(token)
-    longest_ms = _check_hours(break_glass_hours)
-    keeps = bool(longest_ms) and (managed or _can_keep(directory))
+        shared_token = checked_token(token)
+    longest_ms = checked_hours_ms(break_glass_hours)
+    keeps = bool(longest_ms) and (managed or can_keep(directory))
     service: dict[str, Any] = {
         "name": service_name,
         "url": url,
@@ -185,7 +186,7 @@ def configure(
             break_glass_longest_ms=longest_ms,
             catalogue_path=None if catalogue_path is None else str(catalogue_path),
             groups_from=groups_from,
-            url_from_servers=_check_url(url_from_servers, "url_from_servers")
+            url_from_servers=checked_url(url_from_servers, "url_from_servers")
             if url_from_servers
             else "",
         )
@@ -345,95 +346,3 @@ def _resolve(value: Any, group: str) -> Any:
     for entry_point in entry_points(group=group, name=value.lower()):
         return entry_point.load()
     return import_item(value)
-
-
-def _make_private(directory: Path) -> None:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
-    except OSError as error:
-        raise ConfigurationError(
-            f"configure(): state_dir {directory} cannot be used ({error.strerror}); give a "
-            "directory that the hub's user can write"
-        ) from None
-
-
-def _can_keep(directory: Path) -> bool:
-    """Make the state directory of a hub that needs it for break-glass only."""
-    try:
-        _make_private(directory)
-    except ConfigurationError as error:
-        app_log.warning("Break-glass cannot be used on this hub: %s", error)
-        return False
-    return True
-
-
-def _check_hours(hours: float) -> int:
-    if not 0 <= hours <= 7 * 24:
-        raise ConfigurationError(
-            f"configure(): break_glass_hours is {hours!r}; give 0 to 168 hours, such as 8"
-        )
-    return round(hours * 3_600_000)
-
-
-def _kept_token(directory: Path) -> str:
-    """Return the token of `directory`, making it the first time.
-
-    It outlives the hub, so that a service of before a crash still knows the new hub.
-    """
-    path = directory / "service-token"
-    try:
-        if path.exists() and (kept := path.read_text(encoding="ascii").strip()):
-            return kept
-        value = secrets.token_hex(32)
-        # Written beside and renamed: a crash in between leaves no empty token behind.
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(value + "\n")
-        fresh.replace(path)
-        return value
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"configure(): the token in {path} cannot be read or written ({error}); make it "
-            "accessible to the hub's user, or remove it for a new one"
-        ) from None
-
-
-def _check_token(token: str) -> str:
-    if len(token) < _TOKEN_LENGTH_MIN or not token.isascii() or not token.isprintable():
-        raise ConfigurationError(
-            f"configure(): token must be at least {_TOKEN_LENGTH_MIN} printable ASCII characters; "
-            "openssl rand -hex 32 makes one"
-        )
-    return token
-
-
-def _check_url(url: str | None, name: str = "service_url") -> str:
-    parts = urlsplit(url or "")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
-        raise ConfigurationError(
-            f"configure(): {name} is {url!r}; give scheme, host and port, such as "
-            "http://tokens:10150" + (" (needed with managed=False)" if url is None else "")
-        )
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _free_port(wanted: int | None) -> int:
-    for port in (wanted, 0):
-        if port is None:
-            continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except (OSError, OverflowError) as error:
-                app_log.warning(
-                    "configure(): service_port %s cannot be used (%s); taking a free one",
-                    port,
-                    error,
-                )
-                continue
-            return int(probe.getsockname()[1])
-    raise ConfigurationError("configure(): service_port: this machine has no free port")
