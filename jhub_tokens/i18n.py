@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import gettext as _gettext
 import io
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ __all__ = [
     "locale_files",
     "negotiated",
     "ngettext",
+    "retold",
     "speak",
     "speaking",
     "spoken",
@@ -56,6 +58,9 @@ TAGS: Mapping[str, str] = {"en": "en", "zh": "zh-CN"}
 COOKIE = "jhub-tokens-language"
 
 _LOCALE = Path(__file__).parent / "locale"
+_PLACE = re.compile(r"%\((\w+)\)s")
+#: So many characters beside its places, and a text is told to be of a message.
+_TELLING = 12
 _language: ContextVar[str] = ContextVar("jhub_tokens_language", default=SOURCE)
 
 
@@ -141,6 +146,16 @@ def translated_plural(singular: str, plural: str, count: int) -> str:
     return _translations(_language.get()).ngettext(singular, plural, count)
 
 
+def retold(text: str) -> str:
+    """Return a message that was kept in English, values and all, in the language of the task.
+
+    For what the books say of an act that is over: whoever reads it may speak another language
+    than whoever did it. What is no message of ours stays as it is.
+    """
+    code = language()
+    return text if code == SOURCE or not text else _retold(code, text)
+
+
 _ = gettext
 
 
@@ -161,16 +176,59 @@ def locale_files(code: str) -> list[Path]:
 
 
 @cache
-def _translations(code: str) -> _gettext.NullTranslations:
-    if code == SOURCE:
-        return _gettext.NullTranslations()
+def _catalog(code: str) -> Catalog:
     merged = Catalog(locale=code)
     for path in locale_files(code):
         with path.open("rb") as file:
             for message in read_po(file, locale=code):
                 if message.id and not message.fuzzy:
                     merged[message.id] = message
+    return merged
+
+
+@cache
+def _translations(code: str) -> _gettext.NullTranslations:
+    if code == SOURCE:
+        return _gettext.NullTranslations()
     compiled = io.BytesIO()
-    write_mo(compiled, merged)
+    write_mo(compiled, _catalog(code))
     compiled.seek(0)
     return _gettext.GNUTranslations(compiled)
+
+
+@lru_cache(maxsize=10_000)
+def _retold(code: str, text: str) -> str:
+    known = _translations(code).gettext(text)
+    if known != text:
+        return known
+    for first, last, pattern, message in _patterns(code):
+        if text.startswith(first) and text.endswith(last) and (match := pattern.fullmatch(text)):
+            return _translations(code).gettext(message) % match.groupdict()
+    return text
+
+
+@cache
+def _patterns(code: str) -> list[tuple[str, str, re.Pattern[str], str]]:
+    """Return what texts of the messages with places look like, the most telling ones first.
+
+    Each comes with how it begins and ends, which is quicker to look at.
+    """
+    found: list[tuple[int, tuple[str, str, re.Pattern[str], str]]] = []
+    for entry in _catalog(code):
+        message = entry.id
+        if not isinstance(message, str) or not _PLACE.search(message):
+            continue
+        # Words and the names of places take turns.
+        words, *others = _PLACE.split(message)
+        literals, seen = [words.replace("%%", "%")], set[str]()
+        pattern = re.escape(literals[0])
+        for name, after in zip(others[::2], others[1::2], strict=True):
+            pattern += f"(?P={name})" if name in seen else f"(?P<{name}>.*?)"
+            pattern += re.escape(after.replace("%%", "%"))
+            literals.append(after.replace("%%", "%"))
+            seen.add(name)
+        told = sum(map(len, literals))
+        if told >= _TELLING:
+            compiled = re.compile(pattern, re.DOTALL)
+            found.append((told, (literals[0], literals[-1], compiled, message)))
+    return [item for _told, item in sorted(found, key=lambda pair: -pair[0])]

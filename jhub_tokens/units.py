@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from jhub_tokens.i18n import N_
+
 __all__ = [
     "GRAINS_MAX",
     "GRAINS_PER_MILLITOKEN",
@@ -34,7 +36,20 @@ _TOKENS = re.compile(r"(?P<sign>[+-]?)(?P<whole>\d{1,10})(?:\.(?P<fraction>\d{1,
 
 
 class AmountError(ValueError):
-    """An amount that cannot be read or that the books cannot hold."""
+    """An amount that cannot be read or that the books cannot hold; in English as a string.
+
+    Parameters
+    ----------
+    message
+        What is wrong, marked for translation, with the place ``text``.
+    text
+        What was written.
+    """
+
+    def __init__(self, message: str, text: str) -> None:
+        super().__init__(message % {"text": text})
+        self.message = message
+        self.text = text
 
 
 def parse_tokens_mtok(text: str | int | float | Decimal) -> int:
@@ -47,17 +62,24 @@ def parse_tokens_mtok(text: str | int | float | Decimal) -> int:
         can hold.
     """
     if isinstance(text, bool):
-        raise AmountError(f"{text!r} is not an amount of tokens: write a number such as 12 or 0.5")
+        raise AmountError(
+            N_("%(text)s is not an amount of tokens: write a number such as 12 or 0.5"), repr(text)
+        )
     # repr of a float is the shortest text that reads back the same: what the person wrote.
     match = _TOKENS.fullmatch(str(text).strip())
     if match is None:
         raise AmountError(
-            f"{text!r} is not an amount of tokens: write a number with at most three decimal "
-            "places and no commas, such as 1200 or 0.5"
+            N_(
+                "%(text)s is not an amount of tokens: write a number with at most three decimal "
+                "places and no commas, such as 1200 or 0.5"
+            ),
+            repr(text),
         )
     mtok = int(match["whole"]) * 1000 + int((match["fraction"] or "").ljust(3, "0"))
     if mtok * GRAINS_PER_MILLITOKEN > GRAINS_MAX:
-        raise AmountError(f"{text} tokens is more than a wallet can hold (2,500,000,000)")
+        raise AmountError(
+            N_("%(text)s tokens is more than a wallet can hold (2,500,000,000)"), str(text)
+        )
     return -mtok if match["sign"] == "-" else mtok
 
 

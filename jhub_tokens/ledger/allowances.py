@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.units import GRAINS_PER_MILLITOKEN, format_tokens
@@ -53,8 +54,13 @@ def spend_allowance(
         whole = format_tokens(limit_mtok * GRAINS_PER_MILLITOKEN, 3)
         raise LedgerError(
             "admin_limit",
-            f"{actor} may move {whole} tokens a month, of which {left} are left. Ask another "
-            "administrator, or raise policy.admin_limit in the catalogue.",
+            _(
+                "%(actor)s may move %(whole)s tokens a month, of which %(left)s are left. Ask "
+                "another administrator, or raise policy.admin_limit in the catalogue.",
+                actor=actor,
+                whole=whole,
+                left=left,
+            ),
             "tokens",
         )
     connection.execute(update(_months).where(*mine).values(moved_mtok=moved_mtok + more_mtok))

@@ -17,7 +17,9 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from jhub_tokens import i18n
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.credits import grant
 from jhub_tokens.ledger.membership import set_frozen
@@ -95,7 +97,7 @@ def _known(connection: Connection, caller: str, key: str, digest: str) -> str | 
     if row is None:
         return None
     if row["request_hash"] != digest:
-        message = "This form was sent before with other content. Begin again with the list."
+        message = _("This form was sent before with other content. Begin again with the list.")
         raise LedgerError("idempotency_conflict", message, "key")
     return str(row["act_id"])
 
@@ -104,22 +106,24 @@ def _check(
     connection: Connection, catalogue: Catalogue, action: Action, lines: Sequence[BulkLine]
 ) -> None:
     if not 1 <= len(lines) <= LINES_MAX:
-        message = f"One act is about 1 to {LINES_MAX:,} members; make several of them."
+        message = _(
+            "One act is about 1 to %(most)s members; make several of them.", most=f"{LINES_MAX:,}"
+        )
         raise LedgerError("bad_count", message, "members")
     wanted = {line.member_id for line in lines}
     if len(wanted) < len(lines):
-        raise LedgerError("bad_count", "A member is named twice.", "members")
+        raise LedgerError("bad_count", _("A member is named twice."), "members")
     if action == "plan":
         for plan in {line.plan for line in lines}:
             if plan not in catalogue.plans:
-                raise LedgerError("unknown_plan", "There is no such plan.", "plan")
+                raise LedgerError("unknown_plan", _("There is no such plan."), "plan")
     members = schema.members
     ids, known = sorted(wanted), 0
     for first in range(0, len(ids), 500):
         some = members.c.member_id.in_(ids[first : first + 500])
         known += connection.execute(select(func.count()).where(some)).scalar_one()
     if known < len(wanted):
-        raise LedgerError("unknown_member", "One of the members is not there.", "members")
+        raise LedgerError("unknown_member", _("One of the members is not there."), "members")
 
 
 def waiting_lines(
@@ -141,7 +145,8 @@ def carry_out(
     if row is None or row["state"] != "waiting":
         return False
     try:
-        with connection.begin_nested():
+        # What is written down is read by others, each in a language of their own.
+        with i18n.speaking(i18n.SOURCE), connection.begin_nested():
             became: dict[str, Any] = {"state": "done", **_do(connection, catalogue, now_ms, row)}
     except LedgerError as refusal:
         became = {"state": "refused", "code": refusal.code, "message": refusal.message}
@@ -193,7 +198,7 @@ def _stop_all(
     )
     session_ids = connection.execute(runs.order_by(_s.c.session_id)).scalars().all()
     if not session_ids:
-        raise LedgerError("not_running", "No server of this member runs.")
+        raise LedgerError("not_running", _("No server of this member runs."))
     for session_id in session_ids:
         order_stop(connection, catalogue, now_ms, session_id, actor=actor, reason=reason)
     return len(session_ids)
@@ -235,7 +240,7 @@ def _refund_span(
                 sessions += 1
                 break
     if not sessions:
-        message = "Nothing that was used in that time can be refunded."
+        message = _("Nothing that was used in that time can be refunded.")
         raise LedgerError("nothing_to_refund", message)
     return {"done": sessions, "moved_grains": moved, "balance_grains": balance}
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger.allowances import spend_allowance
 from jhub_tokens.ledger.chain import Entry
 from jhub_tokens.ledger.closing import close_wallet
@@ -74,15 +75,17 @@ def _booked(answer: dict[str, Any]) -> GrantBooked:
 
 def _validate(amount_grains: int, kind: str, reason: str) -> None:
     if kind not in ("topup", "adjustment"):
-        raise LedgerError("bad_kind", "The kind is topup or adjustment.", "kind")
+        raise LedgerError("bad_kind", _("The kind is topup or adjustment."), "kind")
     if amount_grains == 0:
-        raise LedgerError("zero_amount", "The amount is zero: give a number of tokens.", "tokens")
+        message = _("The amount is zero: give a number of tokens.")
+        raise LedgerError("zero_amount", message, "tokens")
     if amount_grains % GRAINS_PER_MILLITOKEN:
-        raise LedgerError("fraction", "The smallest amount is 0.001 tokens.", "tokens")
+        raise LedgerError("fraction", _("The smallest amount is 0.001 tokens."), "tokens")
     if abs(amount_grains) > GRAINS_MAX:
-        raise LedgerError("too_much", "A wallet holds at most 2,500,000,000 tokens.", "tokens")
+        message = _("A wallet holds at most 2,500,000,000 tokens.")
+        raise LedgerError("too_much", message, "tokens")
     if amount_grains < 0 and kind == "topup":
-        message = "A top-up is positive; use an adjustment to take tokens back."
+        message = _("A top-up is positive; use an adjustment to take tokens back.")
         raise LedgerError("negative_topup", message, "tokens")
     check_reason(reason)
 
@@ -90,7 +93,8 @@ def _validate(amount_grains: int, kind: str, reason: str) -> None:
 def check_reason(reason: str) -> None:
     """See that a reason is given; raises `LedgerError` otherwise."""
     if not reason.strip():
-        raise LedgerError("no_reason", "Say why: the reason stands in the statement.", "reason")
+        message = _("Say why: the reason stands in the statement.")
+        raise LedgerError("no_reason", message, "reason")
 
 
 def check_room(wallet: OpenWallet, amount: int) -> None:
@@ -103,11 +107,11 @@ def check_room(wallet: OpenWallet, amount: int) -> None:
         (``erased``).
     """
     if wallet.subscription["plan"] == ERASED_PLAN:
-        message = "This member's data were erased: nothing is credited to them any more."
+        message = _("This member's data were erased: nothing is credited to them any more.")
         raise LedgerError("erased", message, "member_id")
     coming = max((r.allotment + r.rollover_cap for r in wallet.renewals), default=0)
     if wallet.projected().balance() + amount + coming > GRAINS_MAX:
-        message = "The wallet would hold more than 2,500,000,000 tokens."
+        message = _("The wallet would hold more than 2,500,000,000 tokens.")
         raise LedgerError("too_much", message, "tokens")
 
 
@@ -123,7 +127,10 @@ def take_back(wallet: OpenWallet, amount: int, kind: str, actor: str, reason: st
     if walk.balance() < amount:
         raise LedgerError(
             "insufficient",
-            f"The balance is {format_tokens(walk.balance())} tokens; no more can be taken back.",
+            _(
+                "The balance is %(balance)s tokens; no more can be taken back.",
+                balance=format_tokens(walk.balance()),
+            ),
             "tokens",
         )
     entries: list[Entry] = []
@@ -138,8 +145,7 @@ def take_back(wallet: OpenWallet, amount: int, kind: str, actor: str, reason: st
             left -= part
     if left:
         # The projection counts a renewal that cannot be booked before the hub is heard.
-        raise LedgerError(
-            "insufficient", "The books wait for the hub; try again in a minute.", "tokens"
-        )
+        message = _("The books wait for the hub; try again in a minute.")
+        raise LedgerError("insufficient", message, "tokens")
     entries.append(Entry(f"issued:{kind}", amount))
     wallet.post(kind, wallet.at_ms, entries, actor=actor, reason=reason)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from jhub_tokens.catalogue import Account, Catalogue, facts_of
 from jhub_tokens.facts import Facts
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.facts import facts_in, keep_facts
 from jhub_tokens.ledger.membership import find_member, follow_account, select_members
@@ -89,8 +90,12 @@ class DirectoryBooks:
         if suspends > max(SUSPEND_FREELY, len(plan) * SUSPEND_MAX_PERCENT // 100) and not force:
             raise LedgerError(
                 "too_many_gone",
-                f"This list would suspend {suspends} of {len(plan)} members. Check that it is "
-                "whole, and say force if it is.",
+                _(
+                    "This list would suspend %(suspends)s of %(members)s members. Check that it "
+                    "is whole, and say force if it is.",
+                    suspends=suspends,
+                    members=len(plan),
+                ),
                 "accounts",
             )
         found: dict[str, list[str]] = {"changed": [], "suspended": [], "restored": []}

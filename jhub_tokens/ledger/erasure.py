@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Text, cast, delete, insert, or_, select, update
 
 from jhub_tokens.catalogue import Catalogue, Plan
+from jhub_tokens.i18n import _, ngettext
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.closing import close_wallet
 from jhub_tokens.ledger.credits import check_reason
@@ -94,13 +95,14 @@ def _refuse_running(connection: Connection, member_id: str) -> None:
     )
     count = len(connection.execute(running).all())
     if count:
-        servers = "A server of this member runs" if count == 1 else f"{count} servers run"
-        raise LedgerError(
-            "servers_run",
-            f"{servers} or is not booked to its end. Stop it, wait until the hub has reported "
-            "that, and try again.",
-            "member_id",
+        message = ngettext(
+            "A server of this member runs or is not booked to its end. Stop it, wait until the "
+            "hub has reported that, and try again.",
+            "%(count)s servers run or are not booked to their end. Stop them, wait until the "
+            "hub has reported that, and try again.",
+            count,
         )
+        raise LedgerError("servers_run", message, "member_id")
 
 
 def _refuse_bought(wallet: OpenWallet) -> None:
@@ -108,8 +110,11 @@ def _refuse_bought(wallet: OpenWallet) -> None:
     if left:
         raise LedgerError(
             "tokens_bought",
-            f"The member has {format_tokens(left, 3)} tokens left that were bought. Pay them back "
-            "if they are owed, take the balance back with a correction, and try again.",
+            _(
+                "The member has %(left)s tokens left that were bought. Pay them back if they are "
+                "owed, take the balance back with a correction, and try again.",
+                left=format_tokens(left, 3),
+            ),
             "member_id",
         )
 
@@ -123,8 +128,11 @@ def _refuse_fees(connection: Connection, member_id: str) -> None:
     if provider is not None:
         raise LedgerError(
             "fees_run",
-            f"The member pays a plan's fee through {provider}. End that subscription at "
-            f"{provider}, and try again when it has told so.",
+            _(
+                "The member pays a plan's fee through %(provider)s. End that subscription at "
+                "%(provider)s, and try again when it has told so.",
+                provider=provider,
+            ),
             "member_id",
         )
 
@@ -137,13 +145,19 @@ def _refuse_owing(connection: Connection, wallet: OpenWallet, member_id: str) ->
     )
     owed = sum(connection.execute(missing).scalars()) + int(wallet.row["debt_grains"])
     count = len(connection.execute(unpaid).all())
-    owes = [f"{count} unpaid invoices"] if count else []
-    owes += [f"{format_tokens(owed, 3)} tokens"] if owed else []
+    owes = []
+    if count:
+        owes.append(ngettext("%(count)s unpaid invoice", "%(count)s unpaid invoices", count))
+    if owed:
+        owes.append(_("%(tokens)s tokens", tokens=format_tokens(owed, 3)))
     if owes:
+        what = _("%(one)s and %(other)s", one=owes[0], other=owes[1]) if owes[1:] else owes[0]
         raise LedgerError(
             "owes",
-            f"The member owes {' and '.join(owes)}. Have it settled, or write it off with this "
-            "request.",
+            _(
+                "The member owes %(what)s. Have it settled, or write it off with this request.",
+                what=what,
+            ),
             "write_off",
         )
 

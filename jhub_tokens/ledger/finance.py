@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlalchemy import Connection, select
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.erasure import erase_member, erasures
 from jhub_tokens.ledger.exports import Cursor, ExportPage, export_page
@@ -199,7 +200,7 @@ def _months(from_month: str, to_month: str) -> list[str]:
     while months[-1] < to_month and len(months) <= MONTHS_MAX:
         months.append(next_month(months[-1]))
     if months[-1] != to_month or len(months) > MONTHS_MAX:
-        message = f"A report spans 1 to {MONTHS_MAX} months, the first one first."
+        message = _("A report spans 1 to %(most)s months, the first one first.", most=MONTHS_MAX)
         raise LedgerError("bad_span", message, "to")
     return months
 
@@ -217,7 +218,11 @@ def _report(
 ) -> FinanceReport:
     for name in by:
         if name not in BY:
-            message = f"There is no dimension “{name[:40]}”. Choose among {', '.join(BY)}."
+            message = _(
+                "There is no dimension “%(name)s”. Choose among %(names)s.",
+                name=name[:40],
+                names=", ".join(BY),
+            )
             raise LedgerError("bad_dimension", message, "by")
     unbound(connection)
     closed = {done.month: done for done in closed_months(connection)}
@@ -398,5 +403,5 @@ def _trial_balance(
         .group_by(e.c.account)
     )
     sums = [(account, add_up(high, low)) for account, high, low in connection.execute(query)]
-    assert sum(amount for _, amount in sums) == 0, "the accounts sum to zero"
+    assert sum(amount for _account, amount in sums) == 0, "the accounts sum to zero"
     return TrialBalance(at_ms, basis, tuple(sorted(sums)))

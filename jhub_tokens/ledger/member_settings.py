@@ -179,7 +179,10 @@ def ask_email(
     if asks > ASKS_MAX:
         raise LedgerError(
             "too_many_mails",
-            f"{ASKS_MAX} messages were sent to confirm an address; try again in a day.",
+            _(
+                "%(count)s messages were sent to confirm an address; try again in a day.",
+                count=ASKS_MAX,
+            ),
             "email",
         )
     asked = {"email_asked": address, "email_asked_ms": now_ms, "email_asks": asks}
@@ -211,7 +214,7 @@ def _locked(connection: Connection, member_id: str) -> Any:
     members = schema.members
     member = select(members.c.member_id).where(members.c.member_id == member_id)
     if connection.execute(member.with_for_update()).first() is None:
-        raise LedgerError("unknown_member", "There is no such member.")
+        raise LedgerError("unknown_member", _("There is no such member."))
     query = select(_table).where(_table.c.member_id == member_id).with_for_update()
     row = connection.execute(query).mappings().first()
     if row is not None:

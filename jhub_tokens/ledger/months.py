@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, insert, or_, select
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _, ngettext
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.batches import change_wallets
 from jhub_tokens.ledger.figures import (
@@ -64,14 +65,14 @@ def check_month(month: str) -> None:
         ``bad_month``.
     """
     if not _MONTH.fullmatch(month) or month < "1970-01":
-        raise LedgerError("bad_month", "Write a month like 2026-11.", "month")
+        raise LedgerError("bad_month", _("Write a month like 2026-11."), "month")
 
 
 def close_month(runner: Runner, month: str, *, actor: str, reason: str) -> ClosedMonth:
     """Close a month; see `FinanceBooks.close_month`."""
     check_month(month)
     if not 3 <= len(reason.strip()) <= 500:
-        raise LedgerError("no_reason", "Give a reason of 3 to 500 characters.", "reason")
+        raise LedgerError("no_reason", _("Give a reason of 3 to 500 characters."), "reason")
     known = runner.read(_closed, month)
     if known is None:
         end_ms = runner.read(_closable_end_ms, month)
@@ -180,13 +181,17 @@ def _closable_end_ms(connection: Connection, catalogue: Catalogue, now_ms: int, 
     LedgerError
         ``month_runs`` or ``not_in_order``.
     """
-    _, end_ms = month_span(month, catalogue.zone)
+    _start_ms, end_ms = month_span(month, catalogue.zone)
     if now_ms < end_ms:
-        message = f"{month} is not over yet in {catalogue.zone}; close it when it is."
+        message = _(
+            "%(month)s is not over yet in %(zone)s; close it when it is.",
+            month=month,
+            zone=catalogue.zone,
+        )
         raise LedgerError("month_runs", message, "month")
     expected = month_to_close(connection, catalogue, now_ms) or month
     if month != expected:
-        message = f"Months are closed in order: {expected} is the next one."
+        message = _("Months are closed in order: %(month)s is the next one.", month=expected)
         raise LedgerError("not_in_order", message, "month")
     return end_ms
 
@@ -274,16 +279,25 @@ def _refuse_unsettled(connection: Connection, end_ms: int, month: str) -> None:
     count = connection.execute(
         select(func.count()).select_from(_w).where(_unsettled(end_ms))
     ).scalar_one()
-    who = ", ".join(name for name, _ in some) + (", …" if count > _NAMED else "")
-    wallets = "one wallet is" if count == 1 else f"{count} wallets are"
-    remedy = (
-        "Their servers have not been seen since: let their hub report, or start it, then try again."
-        if any(running for _, running in some)
-        else "No hub has reported since: start it, then try again. If it has, see the service's "
-        "log for what is wrong with them."
+    message = ngettext(
+        "%(month)s is not complete: one wallet is not booked to its end (%(who)s).",
+        "%(month)s is not complete: %(count)s wallets are not booked to its end (%(who)s).",
+        count,
+        month=month,
+        who=", ".join(name for name, _running in some) + (", …" if count > _NAMED else ""),
     )
-    message = f"{month} is not complete: {wallets} not booked to its end ({who}). {remedy}"
-    raise LedgerError("month_unsettled", message, "month")
+    remedy = (
+        _(
+            "Their servers have not been seen since: let their hub report, or start it, then try "
+            "again."
+        )
+        if any(running for _name, running in some)
+        else _(
+            "No hub has reported since: start it, then try again. If it has, see the service's "
+            "log for what is wrong with them."
+        )
+    )
+    raise LedgerError("month_unsettled", f"{message} {remedy}", "month")
 
 
 # --- figures -----------------------------------------------------------------------------------

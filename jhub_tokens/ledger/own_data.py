@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, or_, select
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.ledger.rows import Row
@@ -147,5 +148,5 @@ def own_data(
         for name, rows in TAKEN_ALONG.items()
     }
     if not found["members"]:
-        raise LedgerError("unknown_member", "There is no such member.")
+        raise LedgerError("unknown_member", _("There is no such member."))
     return found

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, case, func, insert, select, update
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.allowances import spend_allowance
 from jhub_tokens.ledger.chain import Entry
@@ -140,9 +141,9 @@ def _order(
     key: str | None,
 ) -> Invoice:
     if not 0 < amount_grains <= GRAINS_MAX or amount_grains % GRAINS_PER_MILLITOKEN:
-        raise LedgerError("bad_amount", "An invoice is about more than 0 tokens.", "tokens")
+        raise LedgerError("bad_amount", _("An invoice is about more than 0 tokens."), "tokens")
     if price_minor <= 0:
-        raise LedgerError("bad_price", "An invoice has a price.", "price")
+        raise LedgerError("bad_price", _("An invoice has a price."), "price")
     # With a key under the lock, under which two requests with one key wait for each other.
     wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=key is not None)
     repeat = None
@@ -200,7 +201,10 @@ def _mark_paid(
     _wait_turn(connection)
     row = _row(connection, invoice_id)
     if row["provider"] != "manual":
-        message = f"Invoices of {row['provider']} are marked as paid by {row['provider']} alone."
+        message = _(
+            "Invoices of %(provider)s are marked as paid by %(provider)s alone.",
+            provider=row["provider"],
+        )
         raise LedgerError("not_manual", message, "invoice_id")
     _refuse_void(row)
     if row["paid_ms"] is None:
@@ -217,7 +221,7 @@ def _row(connection: Connection, invoice_id: str) -> Row:
     query = select(_i).where(_i.c.invoice_id == invoice_id)
     row = connection.execute(query).mappings().first()
     if row is None:
-        raise LedgerError("unknown_invoice", "There is no such invoice.", "invoice_id")
+        raise LedgerError("unknown_invoice", _("There is no such invoice."), "invoice_id")
     return dict(row)
 
 
@@ -326,8 +330,11 @@ def _refuse_void(row: Row) -> None:
     if row["voided_ms"] is not None:
         raise LedgerError(
             "invoice_void",
-            f"The invoice {row['invoice_id']} is void, since its member was erased. If it was "
-            "paid all the same, pay the money back at the provider.",
+            _(
+                "The invoice %(invoice)s is void, since its member was erased. If it was paid "
+                "all the same, pay the money back at the provider.",
+                invoice=row["invoice_id"],
+            ),
             "invoice_id",
         )
 

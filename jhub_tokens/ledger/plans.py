@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue, Plan
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.closing import close_wallet
 from jhub_tokens.ledger.deadlines import notify
@@ -107,13 +108,17 @@ def change_in_wallet(
     """Change the plan of a settled wallet, and save it."""
     present = own_plan(wallet.subscription, catalogue)
     if target.name == present.name:
-        raise LedgerError("same_plan", f"The plan is {target.title} already.", "plan")
+        raise _same_plan(target)
     bigger = target.allotment_mtok > present.allotment_mtok
     if when == "now" and not bigger:
         raise LedgerError(
             "not_an_upgrade",
-            f"{target.title} has no more tokens than {present.title}: such a change waits for the "
-            "next period.",
+            _(
+                "%(plan)s has no more tokens than %(present)s: such a change waits for the next "
+                "period.",
+                plan=target.title,
+                present=present.title,
+            ),
             "when",
         )
     at_once = when == "now" or (when is None and bigger and target.upgrade == "now")
@@ -147,19 +152,21 @@ def try_in_wallet(
     """Start a trial of `target` in a settled wallet, and save it."""
     subscription, now_ms = wallet.subscription, wallet.now_ms
     if target.trial is None:
-        raise LedgerError("no_trial", f"The plan {target.title} has no trial.", "plan")
+        message = _("The plan %(plan)s has no trial.", plan=target.title)
+        raise LedgerError("no_trial", message, "plan")
     if own_plan(subscription, catalogue).name == target.name:
-        raise LedgerError("same_plan", f"The plan is {target.title} already.", "plan")
+        raise _same_plan(target)
     tried = select(_changes.c.change_id).where(
         _changes.c.subscription_id == subscription["subscription_id"],
         _changes.c.kind == "trial",
         _changes.c.plan == target.name,
     )
     if wallet.connection.execute(tried).first() is not None:
-        message = f"{target.title} was tried before; each plan can be tried once."
+        message = _("%(plan)s was tried before; each plan can be tried once.", plan=target.title)
         raise LedgerError("tried_before", message, "plan")
     if subscription["trial_until_ms"] is not None:
-        raise LedgerError("trial_runs", "Another trial is running; wait for its end.", "plan")
+        message = _("Another trial is running; wait for its end.")
+        raise LedgerError("trial_runs", message, "plan")
     until_ms = now_ms + target.trial.duration_ms
     subscription["trial_plan"], subscription["trial_until_ms"] = target.name, until_ms
     if target.trial.allotment_mtok:
@@ -194,9 +201,8 @@ def cancel_in_wallet(
     """Let the plan of a settled wallet end with its period, and save it."""
     default = catalogue.plans[catalogue.default_plan]
     if own_plan(wallet.subscription, catalogue).name == default.name:
-        raise LedgerError(
-            "nothing_to_cancel", f"The plan is {default.title}, which everybody has.", "plan"
-        )
+        message = _("The plan is %(plan)s, which everybody has.", plan=default.title)
+        raise LedgerError("nothing_to_cancel", message, "plan")
     wallet.subscription["pinned"] = True
     change = _schedule(wallet, "cancel", default, actor, reason)
     _close_anew(wallet, catalogue)
@@ -219,9 +225,10 @@ def revoke_change(
     )
     row = connection.execute(query).mappings().first()
     if row is None:
-        raise LedgerError("unknown_change", "There is no such change of plan.", "change_id")
+        raise LedgerError("unknown_change", _("There is no such change of plan."), "change_id")
     if row["applied_ms"] is not None or row["at_ms"] <= now_ms:
-        raise LedgerError("change_done", "This change has taken place already.", "change_id")
+        message = _("This change has taken place already.")
+        raise LedgerError("change_done", message, "change_id")
     if row["revoked_ms"] is None:
         _drop_waiting(wallet)
         subscription["next_plan"] = None
@@ -264,9 +271,16 @@ def find_plan(catalogue: Catalogue, name: str) -> Plan:
     """Return a plan of the catalogue, or refuse (``unknown_plan``)."""
     if name not in catalogue.plans:
         names = ", ".join(catalogue.plans)
-        message = f"There is no plan “{name[:80]}”. Choose one of: {names}."
+        message = _(
+            "There is no plan “%(name)s”. Choose one of: %(names)s.", name=name[:80], names=names
+        )
         raise LedgerError("unknown_plan", message, "plan")
     return catalogue.plans[name]
+
+
+def _same_plan(plan: Plan) -> LedgerError:
+    message = _("The plan is %(plan)s already.", plan=plan.title)
+    return LedgerError("same_plan", message, "plan")
 
 
 def settled_wallet(
@@ -283,7 +297,7 @@ def settled_wallet(
     wallet.advance()
     close_wallet(wallet, catalogue)
     if wallet.row["period_end_ms"] <= now_ms:
-        message = "A new period is about to be booked; try again in a minute."
+        message = _("A new period is about to be booked; try again in a minute.")
         raise LedgerError("wait", message)
     return load_wallet(connection, catalogue, now_ms, member_id)
 

@@ -250,7 +250,7 @@ def _answer(
     _check_text(text)
     question = _find(connection, catalogue, now_ms, question_id)
     if question is None:
-        raise LedgerError("unknown_question", "There is no such question.", "question_id")
+        raise LedgerError("unknown_question", _("There is no such question."), "question_id")
     # Under the wallet's lock, which a refund takes as well: of two administrators one answers.
     wallet_id = select(_s.c.wallet_id).where(_s.c.session_id == question.session_id)
     load_wallets(connection, catalogue, now_ms, [connection.execute(wallet_id).scalar_one()])
@@ -260,7 +260,7 @@ def _answer(
         told = (question.answer.outcome == "refunded", question.answer.text, question.answer.actor)
         if same == told:
             return question
-        message = f"{question.answer.actor} has answered this question already."
+        message = _("%(name)s has answered this question already.", name=question.answer.actor)
         raise LedgerError("answered_before", message, "text")
     row: dict[str, Any] = {
         "question_id": question_id,

@@ -16,6 +16,7 @@ from sqlalchemy.engine import RowMapping
 
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue, Profile
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.cuts import dry_at, horizon_ms
 from jhub_tokens.ledger.limits import limits_of, reached_ms, spent_grains, tightest
@@ -236,7 +237,7 @@ def payers(
     """Return the team wallets that a member may start servers on; see `Ledger.payers`."""
     member = find_member(connection, schema.members.c.member_id == member_id)
     if member is None:
-        raise LedgerError("unknown_member", "There is no such member.", "member_id")
+        raise LedgerError("unknown_member", _("There is no such member."), "member_id")
     joined = teams_joined(connection, catalogue, member_id)
     found = []
     for name in sorted(joined):

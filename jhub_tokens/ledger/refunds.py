@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.allowances import spend_allowance
 from jhub_tokens.ledger.closing import close_wallet
@@ -39,11 +40,12 @@ def refund_session(
     """Give a session's charge back; see `Ledger.refund_session`."""
     check_reason(reason)
     if amount_grains is not None and amount_grains <= 0:
-        raise LedgerError("zero_amount", "Give a positive number of tokens, or none.", "tokens")
+        message = _("Give a positive number of tokens, or none.")
+        raise LedgerError("zero_amount", message, "tokens")
     of_session = select(_sessions).where(_sessions.c.session_id == session_id)
     found = connection.execute(of_session).mappings().first()
     if found is None:
-        raise LedgerError("unknown_session", "There is no such session.", "session_id")
+        raise LedgerError("unknown_session", _("There is no such session."), "session_id")
     (wallet,) = load_wallets(connection, catalogue, now_ms, [found["wallet_id"]])
     amount = None if amount_grains is None else str(amount_grains)
     repeat = Repeat(connection, caller, key, ["refund", session_id, amount, reason])
@@ -53,7 +55,7 @@ def refund_session(
     wallet.advance()
     if wallet.row["period_end_ms"] <= now_ms:
         # What becomes a grant to the period's end would lapse with the renewal that waits.
-        message = "A renewal waits to be booked; try again in a minute."
+        message = _("A renewal waits to be booked; try again in a minute.")
         raise LedgerError("wait", message)
     # A settled one is not part of the wallet's walk; read again, now that the lock is held.
     session: dict[str, Any] = wallet.sessions.get(session_id) or dict(
@@ -61,13 +63,16 @@ def refund_session(
     )
     most = refundable(wallet, session_id)
     if not most:
-        message = "Nothing of this session's charge is left to refund."
+        message = _("Nothing of this session's charge is left to refund.")
         raise LedgerError("nothing_to_refund", message, "session_id")
     amount_grains = most if amount_grains is None else amount_grains
     if amount_grains > most:
         raise LedgerError(
             "more_than_charged",
-            f"At most {format_tokens(most, 3)} tokens of this session can be refunded.",
+            _(
+                "At most %(most)s tokens of this session can be refunded.",
+                most=format_tokens(most, 3),
+            ),
             "tokens",
         )
     check_room(wallet, amount_grains)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.records import LedgerError
 
@@ -42,7 +43,7 @@ class Repeat:
         if row["request_hash"] != self._digest:
             raise LedgerError(
                 "idempotency_conflict",
-                "This key was used for another request; make a new key for each.",
+                _("This key was used for another request; make a new key for each."),
                 "key",
             )
         answer: dict[str, Any] = row["answer"]

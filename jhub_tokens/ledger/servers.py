@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jhub_tokens.catalogue import Catalogue, Plan
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.acts import note_act
 from jhub_tokens.ledger.closing import close_wallet
@@ -227,14 +228,19 @@ def keep_running(
         if latest_ms is None:
             raise LedgerError(
                 "keep_not_allowed",
-                f"The plan {wallet.terms.plan.title} does not let idle servers run on.",
+                _(
+                    "The plan %(plan)s does not let idle servers run on.",
+                    plan=wallet.terms.plan.title,
+                ),
                 "until_ms",
             )
         if not now_ms < until_ms <= latest_ms:
             raise LedgerError(
                 "keep_too_long",
-                "This server can be kept running for "
-                f"{max(0, latest_ms - now_ms) // 60_000} minutes from now at most.",
+                _(
+                    "This server can be kept running for %(minutes)s minutes from now at most.",
+                    minutes=max(0, latest_ms - now_ms) // 60_000,
+                ),
                 "until_ms",
             )
     # Whoever asks is there: that is use as well.
@@ -276,11 +282,11 @@ def order_stop(
     s = schema.sessions.c
     row = connection.execute(select(s.wallet_id).where(s.session_id == session_id)).first()
     if row is None:
-        raise LedgerError("unknown_session", "There is no such session.", "session_id")
+        raise LedgerError("unknown_session", _("There is no such session."), "session_id")
     (wallet,) = load_wallets(connection, catalogue, now_ms, [row.wallet_id])
     session = wallet.sessions.get(session_id)
     if session is None or session["ended_ms"] is not None:
-        raise LedgerError("not_running", "This server does not run, as far as the books know.")
+        raise _not_running()
     if session["stop_reason"] is None:
         wallet.advance()
         set_end(session, now_ms + session["stop_time_ms"], "ordered")
@@ -304,8 +310,13 @@ def _open_session(connection: Connection, member_id: str, server_name: str) -> R
 def _running_session(connection: Connection, member_id: str, server_name: str) -> Row:
     session = _open_session(connection, member_id, server_name)
     if session is None:
-        raise LedgerError("not_running", "This server does not run, as far as the books know.")
+        raise _not_running()
     return session
+
+
+def _not_running() -> LedgerError:
+    message = _("This server does not run, as far as the books know.")
+    return LedgerError("not_running", message)
 
 
 def _paying(

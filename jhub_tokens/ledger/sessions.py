@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue, Profile
+from jhub_tokens.i18n import N_, _, ngettext
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.closing import close_wallet
 from jhub_tokens.ledger.deadlines import close_stop_order, set_end
@@ -123,7 +124,9 @@ def admit(
         return known, None
     chosen = _choose(catalogue, now_ms, profile, image, gpu_model)
     if chosen[0].files and payer:
-        message = f"{chosen[0].title} is free of charge, so no team pays for it."
+        message = _(
+            "%(profile)s is free of charge, so no team pays for it.", profile=chosen[0].title
+        )
         raise NotAdmitted("bad_choice", message, field="payer")
     longest_ms = _longest_run_ms(chosen[0], max_run_ms)
     wallet.advance()
@@ -178,11 +181,12 @@ def paying_wallet(
         return load_wallet(connection, catalogue, now_ms, member_id, lock=lock)
     team_id = find_team(connection, payer) if payer in catalogue.teams else None
     if team_id is None:
-        raise NotAdmitted("unknown_team", f"There is no team “{payer[:80]}”.", field="payer")
+        message = _("There is no team “%(team)s”.", team=payer[:80])
+        raise NotAdmitted("unknown_team", message, field="payer")
     wallet = load_team_wallet(connection, catalogue, now_ms, team_id, lock=lock)
     if not is_in_team(connection, team_id, member_id):
-        title = catalogue.teams[payer].title
-        raise NotAdmitted("not_in_team", f"You are not in the team {title}.", field="payer")
+        message = _("You are not in the team %(team)s.", team=catalogue.teams[payer].title)
+        raise NotAdmitted("not_in_team", message, field="payer")
     return wallet
 
 
@@ -201,11 +205,13 @@ def _longest_run_ms(profile: Profile, chosen_ms: int | None) -> int | None:
     if chosen_ms is None:
         return profile.max_run_ms
     if chosen_ms < SHORTEST_RUN_MS:
-        message = "The longest run must be one minute or more."
+        message = _("The longest run must be one minute or more.")
         raise NotAdmitted("bad_choice", message, field="max_run_ms")
     if profile.max_run_ms is not None and chosen_ms > profile.max_run_ms:
         hours = f"{profile.max_run_ms / 3_600_000:g}"
-        message = f"{profile.title} runs for {hours} hours at most."
+        message = _(
+            "%(profile)s runs for %(hours)s hours at most.", profile=profile.title, hours=hours
+        )
         raise NotAdmitted("bad_choice", message, field="max_run_ms")
     return chosen_ms
 
@@ -235,7 +241,7 @@ def _known_start(
             )
         if row["ended_ms"] is None:
             return session_record(row)
-    raise NotAdmitted("cancelled", "This start was cancelled. Start the server again.")
+    raise NotAdmitted("cancelled", _("This start was cancelled. Start the server again."))
 
 
 def lock_start(connection: Connection, start_key: str) -> None:
@@ -273,7 +279,11 @@ def _choose(
         names = ", ".join(catalogue.profiles)
         raise NotAdmitted(
             "unknown_profile",
-            f"There is no profile “{profile_name[:80]}”. Choose one of: {names}.",
+            _(
+                "There is no profile “%(name)s”. Choose one of: %(names)s.",
+                name=profile_name[:80],
+                names=names,
+            ),
             field="profile",
         )
     today = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(ZoneInfo(catalogue.zone)).date()
@@ -283,25 +293,37 @@ def _choose(
     elif image not in offered:
         version = catalogue.images.get(image)
         if version is None:
-            message = f"There is no image “{image[:80]}”."
+            message = _("There is no image “%(image)s”.", image=image[:80])
             code = "unknown_image"
         elif version.is_retired(today):
-            instead = f" Use {version.successor} instead." if version.successor else ""
-            message = f"The image {version.title} ({image}) is retired.{instead}"
+            message = _(
+                "The image %(title)s (%(image)s) is retired.", title=version.title, image=image
+            )
+            if version.successor:
+                message += " " + _("Use %(image)s instead.", image=version.successor)
             code = "retired_image"
         else:
-            message = f"The image {image} is not made for {profile.title}."
+            message = _(
+                "The image %(image)s is not made for %(profile)s.",
+                image=image,
+                profile=profile.title,
+            )
             code = "bad_choice"
         if offered and code != "retired_image":
-            message += f" Choose one of: {', '.join(offered)}."
+            message += " " + _("Choose one of: %(tags)s.", tags=", ".join(offered))
         raise NotAdmitted(code, message, field="image")  # type: ignore[arg-type]
     if not gpu:
         gpu = profile.gpu_models[0] if profile.gpu_models else None
     elif gpu not in profile.gpu_models:
-        models = ", ".join(profile.gpu_models) or "none"
+        models = ", ".join(profile.gpu_models) or _("none")
         raise NotAdmitted(
             "bad_choice",
-            f"{profile.title} has no GPU model “{gpu[:80]}”. It has: {models}.",
+            _(
+                "%(profile)s has no GPU model “%(model)s”. It has: %(models)s.",
+                profile=profile.title,
+                model=gpu[:80],
+                models=models,
+            ),
             field="gpu_model",
         )
     return profile, image, gpu
@@ -318,24 +340,37 @@ def _refusal(
     """Return why the economy's rules refuse this start, None if they don't."""
     plan = wallet.terms.plan
     if connection.execute(_STATE, {"member_id": member_id}).scalar_one() == "frozen":
-        return NotAdmitted("frozen", "This membership is frozen.")
+        return NotAdmitted("frozen", _("This membership is frozen."))
     if profile.name not in plan.profiles:
-        return NotAdmitted("plan", f"The plan {plan.title} does not include {profile.title}.")
+        message = _(
+            "The plan %(plan)s does not include %(profile)s.",
+            plan=plan.title,
+            profile=profile.title,
+        )
+        return NotAdmitted("plan", message)
     # An earlier server of this name is over, even if its end has yet to be reported.
     others = [s for s in wallet.open_sessions() if not _is_at(s, member_id, server_name)]
     files = [s for s in others if s["files"]]
     if profile.files:
         # It costs nothing and is there for when nothing else can start.
-        message = f"{profile.title} runs once at a time."
+        message = _("%(profile)s runs once at a time.", profile=profile.title)
         return NotAdmitted("limit", message) if files else None
     others = [s for s in others if not s["files"]]
     if len(others) >= plan.max_servers:
-        servers = "one server" if plan.max_servers == 1 else f"{plan.max_servers} servers"
-        return NotAdmitted("limit", f"The plan {plan.title} runs {servers} at a time.")
+        message = ngettext(
+            "The plan %(plan)s runs one server at a time.",
+            "The plan %(plan)s runs %(count)s servers at a time.",
+            plan.max_servers,
+            plan=plan.title,
+        )
+        return NotAdmitted("limit", message)
     gpus = profile.gpus + sum(s["gpus"] for s in others)
     if profile.gpus and plan.max_gpus is not None and gpus > plan.max_gpus:
-        message = (
-            f"The plan {plan.title} runs on {plan.max_gpus} GPUs at a time; this makes {gpus}."
+        message = _(
+            "The plan %(plan)s runs on %(most)s GPUs at a time; this makes %(gpus)s.",
+            plan=plan.title,
+            most=plan.max_gpus,
+            gpus=gpus,
         )
         return NotAdmitted("gpus", message)
     need = profile_needs(catalogue, profile)
@@ -348,16 +383,28 @@ def _refusal(
     if missing:
         return NotAdmitted(
             "balance",
-            f"The balance is {format_tokens(missing)} tokens short of what {profile.title} needs.",
+            _(
+                "The balance is %(missing)s tokens short of what %(profile)s needs.",
+                missing=format_tokens(missing),
+                profile=profile.title,
+            ),
             missing_grains=missing,
         )
     return None
 
 
 _LIMITS = {
-    "day_limit": "Today's spending limit",
-    "week_limit": "This week's spending limit",
-    "team_cap": "Your share of the team's tokens",
+    "day_limit": N_(
+        "Today's spending limit of %(limit)s tokens is %(missing)s short of what %(profile)s needs."
+    ),
+    "week_limit": N_(
+        "This week's spending limit of %(limit)s tokens is %(missing)s short of what %(profile)s "
+        "needs."
+    ),
+    "team_cap": N_(
+        "Your share of the team's tokens of %(limit)s tokens is %(missing)s short of what "
+        "%(profile)s needs."
+    ),
 }
 
 
@@ -365,8 +412,12 @@ def _over_limit(profile: Profile, limit: Limit, missing_grains: int) -> NotAdmit
     code: NotAdmittedCode = "team_cap" if limit.reason == "team_cap" else "spending_limit"
     return NotAdmitted(
         code,
-        f"{_LIMITS[limit.reason]} of {format_tokens(limit.amount_grains)} tokens is "
-        f"{format_tokens(missing_grains)} short of what {profile.title} needs.",
+        _(
+            _LIMITS[limit.reason],
+            limit=format_tokens(limit.amount_grains),
+            missing=format_tokens(missing_grains),
+            profile=profile.title,
+        ),
         missing_grains=missing_grains,
         until_ms=limit.until_ms,
     )

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 from jhub_tokens import burndown
 from jhub_tokens.burndown import FOREVER_MS
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.finance_records import Basis
 from jhub_tokens.ledger.loading import load_wallet
@@ -99,11 +100,11 @@ def statement_as_of(
     """Return the statement of a period up to an instant; see `Ledger.statement_as_of`."""
     wallet = load_wallet(connection, catalogue, now_ms, member_id, lock=False)
     if at_ms > now_ms:
-        message = "That instant is yet to come; give one that is past."
+        message = _("That instant is yet to come; give one that is past.")
         raise LedgerError("future_instant", message, "as_of")
     row = wallet.subscription
     kind = row["terms"]["period"]
-    _, from_ms, _ = period_at(row["anchor_ms"], at_ms, row["zone"], kind)
+    _n, from_ms, _end_ms = period_at(row["anchor_ms"], at_ms, row["zone"], kind)
     if basis == "effective":
         return _effective(connection, wallet, member_id, from_ms, at_ms)
     t = schema.transactions

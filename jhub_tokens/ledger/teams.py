@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from jhub_tokens.catalogue import Catalogue, Team
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.accounts import open_account
 from jhub_tokens.ledger.closing import close_wallet
@@ -208,9 +209,11 @@ def set_cap(
     """
     team_id = find_team(connection, team)
     if team_id is None:
-        raise LedgerError("unknown_team", f"There is no team “{team[:80]}”.", "team")
+        message = _("There is no team “%(team)s”.", team=team[:80])
+        raise LedgerError("unknown_team", message, "team")
     if not is_in_team(connection, team_id, member_id):
-        raise LedgerError("not_in_team", f"The member is not in the team {team}.", "member")
+        message = _("The member is not in the team %(team)s.", team=team)
+        raise LedgerError("not_in_team", message, "member")
     # The wallet's lock comes first, as in every operation on it.
     load_team_wallet(connection, catalogue, now_ms, team_id)
     capping = update(_team_members).where(_of(team_id, member_id))

@@ -178,16 +178,16 @@ def _check(
     tokens_last_ms: int | None,
 ) -> None:
     if not 1 <= count <= VOUCHERS_MAX:
-        message = f"A batch has 1 to {VOUCHERS_MAX:,} vouchers."
+        message = _("A batch has 1 to %(most)s vouchers.", most=f"{VOUCHERS_MAX:,}")
         raise LedgerError("bad_count", message, "count")
     if not 0 < amount_grains <= GRAINS_MAX or amount_grains % GRAINS_PER_MILLITOKEN:
-        message = "A voucher is worth more than 0 tokens, with at most three decimal places."
+        message = _("A voucher is worth more than 0 tokens, with at most three decimal places.")
         raise LedgerError("bad_amount", message, "tokens")
     if expires_ms is not None and expires_ms <= now_ms:
-        message = "Vouchers cannot expire in the past; give a later day, or none."
+        message = _("Vouchers cannot expire in the past; give a later day, or none.")
         raise LedgerError("bad_expiry", message, "expires")
     if tokens_last_ms is not None and not 0 < tokens_last_ms <= _LASTS_MAX_MS:
-        message = "The tokens last 1 to 3,660 days; leave it out if they do not expire."
+        message = _("The tokens last 1 to 3,660 days; leave it out if they do not expire.")
         raise LedgerError("bad_expiry", message, "tokens_last_days")
 
 
@@ -196,8 +196,11 @@ def _refuse_repeat(repeat: Repeat) -> None:
     if answered is not None:
         raise LedgerError(
             "batch_made",
-            f"This key made the batch {answered['batch_id']} already; its codes were shown then "
-            "and are kept nowhere. If they are lost, revoke it and make another with a new key.",
+            _(
+                "This key made the batch %(batch)s already; its codes were shown then and are kept "
+                "nowhere. If they are lost, revoke it and make another with a new key.",
+                batch=answered["batch_id"],
+            ),
             "key",
         )
 
@@ -329,7 +332,7 @@ def _batch(connection: Connection, batch_id: str) -> VoucherBatch:
     query = _select_batches().where(_b.c.batch_id == batch_id)
     row = connection.execute(query).mappings().first()
     if row is None:
-        raise LedgerError("unknown_batch", "There is no such batch of vouchers.", "batch_id")
+        raise LedgerError("unknown_batch", _("There is no such batch of vouchers."), "batch_id")
     return _record(row)
 
 

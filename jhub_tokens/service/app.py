@@ -9,6 +9,7 @@ from typing import Any
 from jupyterhub.services.auth import HubOAuthCallbackHandler
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
+from jhub_tokens.i18n import _
 from jhub_tokens.service.compression import Compression
 from jhub_tokens.service.errors import Problem
 from jhub_tokens.service.handlers import (
@@ -211,7 +212,9 @@ class ApiNotFoundHandler(PeopleHandler):
 
     async def prepare(self) -> None:
         """Say so, to anybody and for every method."""
-        raise Problem(404, "not_found", "The API has no such route.", remedy="See openapi.json.")
+        raise Problem(
+            404, "not_found", _("The API has no such route."), remedy=_("See openapi.json.")
+        )
 
 
 class ToPrefixHandler(RequestHandler):

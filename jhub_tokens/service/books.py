@@ -17,6 +17,7 @@ import structlog
 
 from jhub_tokens.catalogue import Catalogue, CatalogueError, load_catalogue
 from jhub_tokens.clock import Clock
+from jhub_tokens.i18n import N_
 from jhub_tokens.ledger import DatabaseProblem, Ledger, open_ledger
 from jhub_tokens.service.errors import Unavailable, url_without_passwords
 from jhub_tokens.service.executors import Workers
@@ -125,7 +126,7 @@ class Books:
         self._workers = workers
         self._ledger: Ledger | None = None
         self._problem = Unavailable(
-            "The token service is starting.", remedy="Try again shortly.", public=True
+            N_("The token service is starting."), remedy=N_("Try again shortly."), public=True
         )
         self._on_change: list[Callable[[], None]] = []
         self._asked: asyncio.Future[None] | None = None
@@ -142,7 +143,7 @@ class Books:
             If it is not open, with the reason and the remedy.
         """
         if self._ledger is None:
-            raise self._problem
+            raise self._problem.spoken()
         return self._ledger
 
     @property
@@ -226,7 +227,7 @@ class Books:
     def close(self) -> None:
         """Close the ledger and give the lock back."""
         ledger, self._ledger = self._ledger, None
-        self._problem = Unavailable("The token service is stopping.", public=True)
+        self._problem = Unavailable(N_("The token service is stopping."), public=True)
         if ledger is not None:
             ledger.close()
         if self._lock is not None:

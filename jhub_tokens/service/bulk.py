@@ -11,6 +11,7 @@ from typing import Literal
 
 import structlog
 
+from jhub_tokens import i18n
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.i18n import _
 from jhub_tokens.ledger.oversight_records import Action, BulkLine
@@ -290,6 +291,7 @@ async def go_on(service: Service, act_id: str) -> None:
 
 
 async def _carry_out(service: Service, act_id: str) -> None:
+    i18n.speak(i18n.SOURCE)  # a task of its own: what it says goes to the log and the books
     oversight = service.books.ledger.oversight
     try:
         for line in await service.workers.read(oversight.waiting_lines, act_id):

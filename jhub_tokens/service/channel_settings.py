@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
+from jhub_tokens.i18n import _
 from jhub_tokens.service.errors import SettingsError
 
 __all__ = [
@@ -165,7 +166,7 @@ def public_url_from(env: Mapping[str, str], *, needed: bool) -> str:
 
 def bad_address(text: str) -> str:
     """Return what is wrong with an e-mail address, empty if nothing is."""
-    hint = "write an address such as ada@example.org"
+    hint = _("write an address such as ada@example.org")
     if len(text) > _ADDRESS_CHARACTERS_MAX or not text.isascii() or not text.isprintable():
         return hint
     try:

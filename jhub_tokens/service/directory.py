@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from jhub_tokens.catalogue import Account
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import Ledger
 from jhub_tokens.service.auth import Caller
 from jhub_tokens.service.errors import invalid
@@ -31,15 +32,16 @@ def sync_books(ledger: Ledger, order: DirectoryOrder) -> DirectoryDone:
     gone: dict[str, str] = {}
     for place, item in enumerate(order.accounts):
         if item.name in accounts or item.name in gone:
-            name = item.name[:80]
-            raise invalid(f"accounts[{place}].name", f"The account “{name}” is listed twice.")
+            message = _("The account “%(name)s” is listed twice.", name=item.name[:80])
+            raise invalid(f"accounts[{place}].name", message)
         if item.gone:
             gone[item.name] = item.gone
             continue
         claims = {**item.claims, "preferred_username": item.name}
         accounts[item.name] = Account.from_claims(claims, trust_email=order.trust_email)
     if order.complete and not order.accounts:
-        raise invalid("accounts", "The list is complete and empty: nobody would be left.")
+        message = _("The list is complete and empty: nobody would be left.")
+        raise invalid("accounts", message)
     report = ledger.directory.sync(
         accounts, gone, complete=order.complete, force=order.force, dry_run=order.dry_run
     )

@@ -15,11 +15,13 @@ from http import HTTPStatus
 
 import structlog
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tornado.web import HTTPError
 
-from jhub_tokens.i18n import _
+from jhub_tokens import i18n
+from jhub_tokens.i18n import N_, _, ngettext
 from jhub_tokens.ledger import DatabaseProblem
 from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.units import AmountError
@@ -203,6 +205,18 @@ class Unavailable(Problem):
             public=True,
         )
 
+    def spoken(self) -> Unavailable:
+        """Return one that was made before, in nobody's language, in that of the task.
+
+        What is not marked for translation names hosts, files and commands: it stays as it is.
+        """
+        return Unavailable(
+            i18n.translated(self.message),
+            remedy=i18n.translated(self.remedy) if self.remedy else "",
+            code=self.code,
+            public=self.public,
+        )
+
 
 def without_passwords(text: str) -> str:
     """Return `text` with the passwords of URLs, and of keys named so, masked."""
@@ -234,7 +248,7 @@ def problem_from(error: BaseException) -> Problem:
             status = _STATUS_OF_LEDGER_CODE.get(error.code, 422)
             return Problem(status, error.code, error.message, field=error.field)
         case AmountError():
-            return invalid("tokens", str(error))
+            return invalid("tokens", _(error.message, text=error.text))
         case DatabaseProblem():
             # Members are not told: see `Unavailable.for_anybody`.
             log.error("database failed", error=without_passwords(error.message))
@@ -247,9 +261,12 @@ def problem_from(error: BaseException) -> Problem:
                 public=True,
             )
         case json.JSONDecodeError():
-            return Problem(
-                400, "bad_json", f"The body is not JSON: {error.msg} at line {error.lineno}."
+            message = _(
+                "The body is not JSON: %(why)s at line %(line)s.",
+                why=error.msg,
+                line=error.lineno,
             )
+            return Problem(400, "bad_json", message)
         case HTTPError():
             return _http(error)
         case _:
@@ -267,15 +284,59 @@ def problem_from(error: BaseException) -> Problem:
 
 
 def _validation(error: ValidationError) -> Problem:
-    first, *others = error.errors(include_url=False, include_context=False, include_input=False)
+    first, *others = error.errors(include_url=False, include_input=False)
     field = ".".join(str(part) for part in first["loc"]) or "body"
     if first["type"] == "json_invalid":
-        return Problem(400, "bad_json", f"The body is not JSON: {first['msg']}.")
+        message = _("The body is not JSON: %(why)s.", why=first["msg"])
+        return Problem(400, "bad_json", message)
     if first["type"] == "extra_forbidden":
-        message = f"{field}: there is no such field."
-        return Problem(422, "invalid", message, field=field, remedy="Leave it out.")
-    more = f" ({len(others)} more problems in this request.)" if others else ""
-    return Problem(422, "invalid", f"{field}: {first['msg']}.{more}", field=field)
+        message = _("%(field)s: there is no such field.", field=field)
+        return Problem(422, "invalid", message, field=field, remedy=_("Leave it out."))
+    message = _("%(field)s: %(what)s.", field=field, what=_parser_text(first))
+    if others:
+        message += " " + ngettext(
+            "(%(count)s more problem in this request.)",
+            "(%(count)s more problems in this request.)",
+            len(others),
+        )
+    return Problem(422, "invalid", message, field=field)
+
+
+#: The parser's words for what callers get wrong, by the parser's names; others stay English.
+_PARSER_TEXTS: Mapping[str, str] = {
+    "missing": N_("Field required"),
+    "string_type": N_("Input should be a valid string"),
+    "string_too_short": N_("String should have at least %(min_length)s characters"),
+    "string_too_long": N_("String should have at most %(max_length)s characters"),
+    "string_pattern_mismatch": N_("String should match pattern '%(pattern)s'"),
+    "int_type": N_("Input should be a valid integer"),
+    "int_parsing": N_("Input should be a valid integer"),
+    "bool_type": N_("Input should be a valid boolean"),
+    "list_type": N_("Input should be a valid list"),
+    "too_short": N_("There should be at least %(min_length)s of them"),
+    "too_long": N_("There should be at most %(max_length)s of them"),
+    "literal_error": N_("Input should be %(expected)s"),
+    "greater_than": N_("Input should be greater than %(gt)s"),
+    "greater_than_equal": N_("Input should be greater than or equal to %(ge)s"),
+    "less_than_equal": N_("Input should be less than or equal to %(le)s"),
+}
+
+
+def _parser_text(detail: ErrorDetails) -> str:
+    """Return what the parser says of a field, in the language of the task."""
+    text = _PARSER_TEXTS.get(detail["type"])
+    if text is None or i18n.language() == i18n.SOURCE:
+        return detail["msg"]  # its own English knows singulars
+    return _(text, **detail.get("ctx", {}))
+
+
+#: The phrases of HTTP that tornado answers with.
+_PHRASES = (
+    N_("Bad Request"),
+    N_("Forbidden"),
+    N_("Not Found"),
+    N_("Method Not Allowed"),
+)
 
 
 def _http(error: HTTPError) -> Problem:
@@ -284,6 +345,8 @@ def _http(error: HTTPError) -> Problem:
     except ValueError:
         phrase = "Error"
     message = error.log_message or error.reason or phrase
+    if message in _PHRASES:
+        message = _(message)
     if error.status_code >= 500:
         # Only jupyterhub's own client raises these here: it could not ask the hub.
         log.warning("hub cannot be asked", status=error.status_code, message=message)
@@ -301,4 +364,6 @@ def _http(error: HTTPError) -> Problem:
         405: "method_not_allowed",
         413: "too_large",
     }.get(error.status_code, "error")
-    return Problem(error.status_code, code, message if message.endswith(".") else f"{message}.")
+    return Problem(
+        error.status_code, code, message if message.endswith((".", "。")) else f"{message}."
+    )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from jhub_tokens.i18n import _
 from jhub_tokens.service.errors import Unavailable
 
 __all__ = ["Workers"]
@@ -50,8 +51,8 @@ class Workers:
     ) -> R:
         if self.backlog >= BACKLOG_MAX:
             raise Unavailable(
-                "The token service has more to do than it can answer in time.",
-                remedy="Try again in a few seconds.",
+                _("The token service has more to do than it can answer in time."),
+                remedy=_("Try again in a few seconds."),
                 code="busy",
             )
         try:
@@ -78,4 +79,4 @@ class Workers:
 
 
 def _stopping() -> Unavailable:
-    return Unavailable("The token service is stopping.", public=True)
+    return Unavailable(_("The token service is stopping."), public=True)

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from jhub_tokens.i18n import _
 from jhub_tokens.periods import day_start_ms
 from jhub_tokens.service.errors import Problem, invalid
 
@@ -61,6 +62,8 @@ def iso_instant(at_ms: int, zone: str) -> str:
 def _bad(field: str) -> Problem:
     return invalid(
         field,
-        "There is no such instant; write 2026-11-30 for the end of a day, or an instant like "
-        "2026-11-30T12:00 or 2026-11-30T12:00+01:00.",
+        _(
+            "There is no such instant; write 2026-11-30 for the end of a day, or an instant like "
+            "2026-11-30T12:00 or 2026-11-30T12:00+01:00."
+        ),
     )

@@ -52,7 +52,7 @@ async def own_member(service: Service, caller: Caller) -> MemberRecord:
         If the caller may not read it or has none yet.
     """
     if caller.kind != "user":
-        raise Problem(403, "forbidden", "A service has no membership of its own.")
+        raise Problem(403, "forbidden", _("A service has no membership of its own."))
     if not caller.may_read_own:
         raise lacks_scope(f"custom:jhub-tokens:read!user={caller.name}")
     return await member_of(service, caller)
@@ -153,13 +153,13 @@ def period_of(ledger: Ledger, catalogue: Catalogue, member_id: str, period: str)
     for start_ms, end_ms in periods:
         if views.local_date(start_ms, catalogue.zone).isoformat() == period:
             return start_ms, end_ms
-    days = ", ".join(views.local_date(start, catalogue.zone).isoformat() for start, _ in periods)
+    days = ", ".join(views.local_date(start, catalogue.zone).isoformat() for start, _end in periods)
     raise Problem(
         404,
         "no_period",
-        f"No period of this member began on {period}.",
+        _("No period of this member began on %(day)s.", day=period),
         field="period",
-        remedy=f"Periods began on: {days}." if days else "",
+        remedy=_("Periods began on: %(days)s.", days=days) if days else "",
     )
 
 
@@ -206,9 +206,10 @@ async def book_grant(
     may_grant(caller)
     amount_grains = parse_tokens_mtok(order.tokens) * GRAINS_PER_MILLITOKEN
     if amount_grains == 0:
-        raise invalid("tokens", "The amount is zero: nothing would be booked.")
+        raise invalid("tokens", _("The amount is zero: nothing would be booked."))
     if order.kind == "topup" and amount_grains < 0:
-        raise invalid("tokens", "A top-up is positive. To take tokens back, book a correction.")
+        message = _("A top-up is positive. To take tokens back, book a correction.")
+        raise invalid("tokens", message)
     ledger = service.books.ledger
     booked = await service.workers.write(
         ledger.grant,
@@ -299,9 +300,11 @@ async def _created(service: Service, name: str) -> str:
         raise Problem(
             403,
             "forbidden",
-            "The hub does not tell which member this is.",
-            remedy="Use a token that also has the scope read:users!user, or let the operator "
-            "give this service the scope read:users.",
+            _("The hub does not tell which member this is."),
+            remedy=_(
+                "Use a token that also has the scope read:users!user, or let the operator give "
+                "this service the scope read:users."
+            ),
         )
     return str(user["created"])
 
@@ -311,10 +314,10 @@ def lacks_scope(scope: str) -> Problem:
     return Problem(
         403,
         "forbidden",
-        "You may not do this.",
-        remedy=f"It needs the scope {scope}.",
+        _("You may not do this."),
+        remedy=_("It needs the scope %(scope)s.", scope=scope),
     )
 
 
 def _no_member() -> Problem:
-    return Problem(404, "unknown_member", "There is no such member.")
+    return Problem(404, "unknown_member", _("There is no such member."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger.money_records import VoucherBatch
 from jhub_tokens.service import members
 from jhub_tokens.service.auth import Caller
@@ -196,7 +197,8 @@ def end_of_day_ms(day: str | None, catalogue: Catalogue) -> int | None:
     try:
         return day_end_ms(day, catalogue.zone)
     except (ValueError, OverflowError):
-        raise invalid("expires", "There is no such day; write it like 2027-03-31.") from None
+        message = _("There is no such day; write it like 2027-03-31.")
+        raise invalid("expires", message) from None
 
 
 def _may_grant(caller: Caller) -> None:
@@ -214,5 +216,8 @@ def own_only(member_id: str) -> None:
     """
     if member_id != "me":
         raise Problem(
-            403, "forbidden", "Vouchers are redeemed by members themselves.", remedy="Write me."
+            403,
+            "forbidden",
+            _("Vouchers are redeemed by members themselves."),
+            remedy=_("Write me."),
         )

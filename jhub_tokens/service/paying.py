@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger.payment_records import Invoice
 from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.payments import (
@@ -92,9 +93,11 @@ async def order_top_up(
         raise Problem(
             422,
             "unknown_top_up",
-            "There is no such top-up.",
+            _("There is no such top-up."),
             field="tokens",
-            remedy=f"Top-ups have {sizes} tokens." if sizes else "None are sold here.",
+            remedy=_("Top-ups have %(sizes)s tokens.", sizes=sizes)
+            if sizes
+            else _("None are sold here."),
         )
     payments = service.books.ledger.payments
     invoice = await service.workers.write(
@@ -137,7 +140,7 @@ async def subscribe(
     member = await members.own_member(service, caller)
     plan = service.books.catalogue.plans.get(order.plan)
     if plan is None or plan.price is None:
-        message = "There is no such plan that has a price."
+        message = _("There is no such plan that has a price.")
         raise Problem(422, "unknown_plan", message, field="plan")
     accounts = await service.workers.read(
         service.books.ledger.payments.fee_accounts, member.member_id
@@ -146,8 +149,8 @@ async def subscribe(
         raise Problem(
             409,
             "already_paying",
-            "You pay a plan's fee already.",
-            remedy="Let it be cancelled first, so that you do not pay twice.",
+            _("You pay a plan's fee already."),
+            remedy=_("Let it be cancelled first, so that you do not pay twice."),
         )
     checkout = _checkout(service, plan.title)
     try:
@@ -223,8 +226,8 @@ def _provider(service: Service) -> PaymentProvider:
         raise Problem(
             409,
             "not_sold",
-            "Tokens are not sold here.",
-            remedy="The operator sets JHUB_TOKENS_PAYMENTS to manual or stripe.",
+            _("Tokens are not sold here."),
+            remedy=_("The operator sets JHUB_TOKENS_PAYMENTS to manual or stripe."),
         )
     return service.payments
 
@@ -232,7 +235,10 @@ def _provider(service: Service) -> PaymentProvider:
 def _for_oneself(member_id: str) -> None:
     if member_id != "me":
         raise Problem(
-            403, "forbidden", "Members order for themselves.", remedy="Write me for the member."
+            403,
+            "forbidden",
+            _("Members order for themselves."),
+            remedy=_("Write me for the member."),
         )
 
 
@@ -246,8 +252,8 @@ def _unreachable(problem: PaymentProblem) -> Problem:
     return Problem(
         409,
         "payment_unavailable",
-        "The payment cannot be begun right now.",
-        remedy="Try again later, or tell the operator of this hub.",
+        _("The payment cannot be begun right now."),
+        remedy=_("Try again later, or tell the operator of this hub."),
     )
 
 

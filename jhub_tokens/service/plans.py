@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger.records import MemberRecord, PlanChange
 from jhub_tokens.service.auth import Caller
 from jhub_tokens.service.errors import invalid
@@ -103,7 +104,7 @@ async def set_cap(
     if cap.tokens is not None:
         cap_grains = parse_tokens_mtok(cap.tokens) * GRAINS_PER_MILLITOKEN
         if cap_grains < 0:
-            raise invalid("tokens", "A share cannot be negative.")
+            raise invalid("tokens", _("A share cannot be negative."))
     await service.workers.write(service.books.ledger.set_team_cap, team, member_id, cap_grains)
     log.info("team cap set", by=caller.label, team=team, member_id=member_id)
     service.written(may_stop=True)

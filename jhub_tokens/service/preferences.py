@@ -57,7 +57,8 @@ async def change(service: Service, member: MemberRecord, order: SettingsOrder) -
         If there is no such time zone.
     """
     if order.zone is not None and order.zone not in available_timezones():
-        raise invalid("zone", "There is no such time zone; write one such as Europe/Berlin.")
+        message = _("There is no such time zone; write one such as Europe/Berlin.")
+        raise invalid("zone", message)
     books = service.books.ledger.member_settings
     chosen = await service.workers.write(
         books.change,

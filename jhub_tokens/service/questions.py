@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from jhub_tokens.i18n import _
 from jhub_tokens.service import members
 from jhub_tokens.service.auth import Caller
 from jhub_tokens.service.errors import Problem, invalid
@@ -29,7 +30,8 @@ async def ask(service: Service, caller: Caller, order: QuestionOrder) -> Questio
         If the books refuse.
     """
     if not caller.may_change_own:
-        raise Problem(403, "forbidden", "Only members themselves ask about their charges.")
+        message = _("Only members themselves ask about their charges.")
+        raise Problem(403, "forbidden", message)
     member = await members.own_member(service, caller)
     ledger, catalogue = service.books.ledger, service.books.catalogue
 
@@ -66,7 +68,7 @@ async def answer(
     amount_grains = None
     if order.tokens is not None:
         if not order.refund:
-            raise invalid("tokens", "Tokens are given back with a refund only.")
+            raise invalid("tokens", _("Tokens are given back with a refund only."))
         amount_grains = parse_tokens_mtok(order.tokens) * GRAINS_PER_MILLITOKEN
     ledger, catalogue = service.books.ledger, service.books.catalogue
     answered = await service.workers.write(

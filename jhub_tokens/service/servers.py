@@ -60,7 +60,9 @@ async def keep_running(service: Service, caller: Caller, order: KeepOrder) -> Se
     member = await member_of(service, caller)
     until_ms = None if order.for_ms is None else service.clock.now_ms() + order.for_ms
     books = service.books.ledger.servers
-    await service.workers.write(books.keep_running, member.member_id, server.name, until_ms)
+    # A server says nothing of languages: whoever reads a refusal in JupyterLab is its owner.
+    with i18n.speaking(await _language(service, member)):
+        await service.workers.write(books.keep_running, member.member_id, server.name, until_ms)
     log.info("keep running", by=caller.label, server=server.name, until_ms=until_ms)
     return await _view(service, member, server)
 
@@ -78,7 +80,8 @@ async def ask_stop(service: Service, caller: Caller) -> ServerView:
     server = _server_of(caller)
     member = await member_of(service, caller)
     books = service.books.ledger.servers
-    await service.workers.write(books.ask_stop, member.member_id, server.name)
+    with i18n.speaking(await _language(service, member)):
+        await service.workers.write(books.ask_stop, member.member_id, server.name)
     log.info("stop asked from inside", by=caller.label, server=server.name)
     service.written(may_stop=True)
     return await _view(service, member, server)
@@ -95,7 +98,8 @@ async def stop_own(service: Service, caller: Caller, server_name: str, session_i
         If it does not run, or is another run of it than the one that was meant.
     """
     if not caller.may_change_own:
-        raise Problem(403, "forbidden", "Only members themselves stop their servers here.")
+        message = _("Only members themselves stop their servers here.")
+        raise Problem(403, "forbidden", message)
     member = await member_of(service, caller)
     books = service.books.ledger.servers
 
@@ -116,10 +120,15 @@ def _server_of(caller: Caller) -> ServerOf:
         raise Problem(
             403,
             "forbidden",
-            "This route answers running servers only.",
-            remedy="It needs a server's own API token with the scope custom:jhub-tokens:server.",
+            _("This route answers running servers only."),
+            remedy=_("It needs a server's own API token with the scope custom:jhub-tokens:server."),
         )
     return server
+
+
+async def _language(service: Service, member: MemberRecord) -> Language:
+    books = service.books.ledger.member_settings
+    return (await service.workers.read(books.of, member.member_id)).language
 
 
 async def _view(service: Service, member: MemberRecord, server: ServerOf) -> ServerView:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import structlog
 
+from jhub_tokens import i18n
 from jhub_tokens.ledger import Ledger
 from jhub_tokens.ledger.exported_seals import ExportedSeals, SealFileProblem
 from jhub_tokens.service.errors import problem_from
@@ -59,7 +60,9 @@ class Verifier:
                 _audit, service.books.ledger, [path] if sealed and path else [], settings.seal_key
             )
         except Exception as error:
-            problem = problem_from(error).message
+            # Kept, and read by others in languages of their own.
+            with i18n.speaking(i18n.SOURCE):
+                problem = problem_from(error).message
             if isinstance(error, SealFileProblem):
                 problem = str(error)
             self.last = Verification(

@@ -225,7 +225,7 @@ def test_what_stands_against_it(world):
     payments = world.ledger.payments
     order = {"provider": "stripe", "amount_grains": 4 * GRAINS_PER_TOKEN, "price_minor": 400}
     invoice = payments.order(lara.member_id, **order, currency="EUR", actor="lara")
-    assert "1 unpaid invoices" in refused(world, lara, "owes")
+    assert "1 unpaid invoice." in refused(world, lara, "owes")
     now_ms = world.clock.now_ms()
     for number, fact in enumerate((Paid(invoice.invoice_id, "p", 400, "EUR"),)):
         payments.take(PaymentEvent("stripe", f"e{number}", "t", now_ms, (fact,)))

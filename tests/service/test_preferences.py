@@ -161,7 +161,7 @@ async def test_language_zone_and_channels_are_chosen_on_the_page(
     assert "您的设置已保存。" in page.text, "in the language that was chosen"
     wrong = await visitor.submit(page, "/settings/change", **{**choice, "zone": "Mars/North"})
     assert wrong.status_code == 422
-    assert "There is no such time zone" in wrong.text and "Mars/North" in wrong.text
+    assert "没有这个时区" in wrong.text and "Mars/North" in wrong.text
     ledger.set_frozen(member_id, frozen=True, actor="boss", reason="unpaid")
     console = await visitor.get("")
     assert "您的会员资格已冻结" in console.text and "今天 17:00:00 CST" in console.text

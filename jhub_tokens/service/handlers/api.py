@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from tornado.http1connection import HTTP1Connection
 from tornado.web import stream_request_body
 
+from jhub_tokens.i18n import _
 from jhub_tokens.service.auth import Caller, is_gateway_token, is_service_token
 from jhub_tokens.service.errors import Problem
 from jhub_tokens.service.handlers.base import BaseHandler
@@ -80,8 +81,8 @@ class ApiHandler(BaseHandler):
             raise Problem(
                 415,
                 "not_json",
-                "The body must be sent as application/json.",
-                remedy="Set the header Content-Type: application/json.",
+                _("The body must be sent as application/json."),
+                remedy=_("Set the header Content-Type: application/json."),
             )
         body = bytes(self._body)
         # Strict: JSON has types, so "1" or true for a number is a mistake of the caller.
@@ -106,16 +107,20 @@ class ApiHandler(BaseHandler):
             if hasattr(getattr(type(self), name), "operation")
         ]
         if method.upper() not in known:
+            methods = "".join(known[:1])
+            if known[1:]:
+                methods = _("%(one)s and %(other)s", one=known[0], other=known[1])
             raise Problem(
                 405,
                 "method_not_allowed",
-                f"This route answers {' and '.join(known)} only.",
+                _("This route answers %(methods)s only.", methods=methods),
                 headers={"Allow": ", ".join(known)},
             )
 
     def _too_large(self) -> Problem:
         limit = self.body_bytes_max // _MEGABYTE
-        return Problem(413, "too_large", f"The body is larger than {limit} MB.")
+        message = _("The body is larger than %(limit)s MB.", limit=limit)
+        return Problem(413, "too_large", message)
 
 
 class _StaticTokenHandler(ApiHandler):
@@ -166,8 +171,8 @@ class PeopleHandler(ApiHandler):
             raise Problem(
                 401,
                 "not_signed_in",
-                "Sign in first.",
-                remedy="Send a hub API token in the header Authorization: token …",
+                _("Sign in first."),
+                remedy=_("Send a hub API token in the header Authorization: token …"),
                 headers=CHALLENGE,
             )
 

@@ -13,6 +13,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from jhub_tokens import i18n
 from jhub_tokens.clock import Clock
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger import Ledger
 from jhub_tokens.payments import PaymentProvider
 from jhub_tokens.service.auth import Caller, is_service_token
@@ -116,8 +117,8 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # u
             raise Problem(
                 403,
                 "forbidden",
-                "This is the hub side's own token; it opens the hub side's routes only.",
-                remedy="Use a hub API token with the scopes for what you want to do.",
+                _("This is the hub side's own token; it opens the hub side's routes only."),
+                remedy=_("Use a hub API token with the scopes for what you want to do."),
             )
         token = header_token or auth.get_token(self, in_cookie=True)
         if not token:
@@ -136,16 +137,16 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # u
             raise problem_from(error) from error
         if model is None:
             if header_token:
-                raise Problem(
-                    403, "forbidden", "The hub does not know this token, or it has expired."
-                )
+                message = _("The hub does not know this token, or it has expired.")
+                raise Problem(403, "forbidden", message)
             auth.clear_cookie(self)
             return None
         if header_token:
             self._token_authenticated = True  # jupyterhub's own XSRF check looks at it
             return Caller.from_model(model, "token")
         if not auth.check_scopes(auth.access_scopes, model):
-            raise Problem(403, "forbidden", f"{model['name']} may not use this service.")
+            message = _("%(name)s may not use this service.", name=model["name"])
+            raise Problem(403, "forbidden", message)
         return Caller.from_model(model, "cookie")
 
     def presents_service_token(self) -> bool:
@@ -175,7 +176,8 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # u
             raise
         if caller is None or self.caller is None or caller.name != self.caller.name:
             self.hub_auth.cache.clear()
-            raise Problem(403, "forbidden", "You have been signed out meanwhile. Sign in again.")
+            message = _("You have been signed out meanwhile. Sign in again.")
+            raise Problem(403, "forbidden", message)
         if caller.scopes != self.caller.scopes or caller.admin != self.caller.admin:
             self.hub_auth.cache.clear()
         self.caller = caller
@@ -198,7 +200,7 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # u
             caller=self.caller.label if self.caller else "",
         )
 
-    def log_exception(self, *_: Any) -> None:
+    def log_exception(self, *_args: Any) -> None:
         """Leave logging to `problem_from`: what is foreseen needs no traceback."""
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -224,6 +226,6 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # u
             raise Problem(
                 403,
                 "xsrf",
-                "This form has expired, or did not come from this page.",
-                remedy="Go back, reload the page and send it again.",
+                _("This form has expired, or did not come from this page."),
+                remedy=_("Go back, reload the page and send it again."),
             ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.service import members, money
 from jhub_tokens.service.errors import problem_from
@@ -26,17 +27,21 @@ class RedeemPage(PageHandler):
         try:
             receipt = await money.redeem(self.service, self.person, RedeemOrder(code=code))
         except (ValidationError, LedgerError) as error:
+            problem = problem_from(error)
             typing = isinstance(error, ValidationError)
-            message = "Write the voucher's code." if typing else problem_from(error).message
+            message = _("Write the voucher's code.") if typing else problem.message
             member = await members.own_member(self.service, self.person)
             self.show(
                 "console.html",
-                problem_from(error).status,
+                problem.status,
                 view=await console_view(self.service, member),
                 errors={"code": message},
                 kept={"code": code},
             )
             return
-        amount = tokens_text(receipt.amount.exact_grains)
-        balance = tokens_text(receipt.balance.exact_grains)
-        self.redirect_with("", f"{amount} added. New balance: {balance}.")
+        said = _(
+            "%(amount)s added. New balance: %(balance)s.",
+            amount=tokens_text(receipt.amount.exact_grains),
+            balance=tokens_text(receipt.balance.exact_grains),
+        )
+        self.redirect_with("", said)

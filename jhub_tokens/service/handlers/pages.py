@@ -242,7 +242,8 @@ class NoticesSeenHandler(PageHandler):
     async def post(self) -> None:
         """Mark the notices named by the form, of the signed-in member only."""
         if not self.person.may_mark_seen:
-            raise Problem(403, "forbidden", "Only members themselves mark notices as seen.")
+            message = _("Only members themselves mark notices as seen.")
+            raise Problem(403, "forbidden", message)
         seen = NoticesSeen(notice_ids=self.get_body_arguments("notice_id"))
         member = await members.own_member(self.service, self.person)
         await self.service.workers.write(
@@ -272,4 +273,4 @@ class PageNotFoundHandler(PageHandler):
         """Say so to those who are signed in; others sign in first."""
         await super().prepare()
         if self.caller is not None:
-            raise Problem(404, "not_found", "There is no such page.")
+            raise Problem(404, "not_found", _("There is no such page."))

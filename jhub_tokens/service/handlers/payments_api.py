@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jhub_tokens import i18n
 from jhub_tokens.service import paying
 from jhub_tokens.service.errors import Problem
 from jhub_tokens.service.handlers.api import PeopleHandler
@@ -84,6 +85,7 @@ class DeliveryHandler(BaseHandler):
 
     async def post(self, provider: str) -> None:
         """Take the delivery in; any other answer than 200 makes the provider try again."""
+        i18n.speak(i18n.SOURCE)  # a program calls: what is refused goes to logs, ours as well
         signature = self.request.headers.get("Stripe-Signature", "")
         is_new = await paying.take_delivery(self.service, provider, self.request.body, signature)
         self.set_header("Content-Type", "application/json; charset=utf-8")

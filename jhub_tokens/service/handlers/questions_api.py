@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jhub_tokens.i18n import _
 from jhub_tokens.service import questions
 from jhub_tokens.service.errors import Problem
 from jhub_tokens.service.handlers.api import PeopleHandler
@@ -40,7 +41,10 @@ class MemberQuestionsHandler(PeopleHandler):
         """Ask about what a session cost in a period; `member_id` is `me`."""
         if member_id != "me":
             raise Problem(
-                403, "forbidden", "Members ask about their own charges.", remedy="Write me."
+                403,
+                "forbidden",
+                _("Members ask about their own charges."),
+                remedy=_("Write me."),
             )
         return await questions.ask(self.service, self.person, body)
 

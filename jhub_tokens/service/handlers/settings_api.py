@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger.records import MemberRecord
 from jhub_tokens.service import members, preferences
 from jhub_tokens.service.errors import Problem
@@ -23,8 +24,8 @@ class _OwnHandler(PeopleHandler):
             raise Problem(
                 403,
                 "forbidden",
-                "You may not do this.",
-                remedy="Use the page Settings, or a token with all of your own rights.",
+                _("You may not do this."),
+                remedy=_("Use the page Settings, or a token with all of your own rights."),
             )
         return await members.own_member(self.service, self.person)
 

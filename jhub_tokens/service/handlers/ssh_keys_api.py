@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jhub_tokens.i18n import _
 from jhub_tokens.ledger.records import MemberRecord
 from jhub_tokens.service import members, ssh_keys
 from jhub_tokens.service.errors import Problem
@@ -32,8 +33,8 @@ class _KeysHandler(PeopleHandler):
         raise Problem(
             403,
             "forbidden",
-            "Only members themselves add and remove their keys.",
-            remedy="Use the page Access, or a token with all of your own rights.",
+            _("Only members themselves add and remove their keys."),
+            remedy=_("Use the page Access, or a token with all of your own rights."),
         )
 
 

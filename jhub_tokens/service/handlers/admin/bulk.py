@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jhub_tokens.i18n import N_, _
+from jhub_tokens.i18n import N_, _, retold
 from jhub_tokens.ledger.bulk import LINES_MAX
 from jhub_tokens.ledger.oversight_records import ACTIONS, Action, BulkLine
 from jhub_tokens.ledger.records import LedgerError
@@ -219,7 +219,8 @@ class BulkActPage(_Bulk):
             raise Problem(404, "not_found", _("There is no such act."))
         if act.waiting:
             self.set_header("Refresh", "2")
-        self.show("admin/bulk_act.html", act=act, title=_(ACTION_TEXTS[act.action]))
+        title = _(ACTION_TEXTS[act.action])
+        self.show("admin/bulk_act.html", act=act, title=title, retold=retold)
 
 
 class BulkContinuePage(_Bulk):
