@@ -21,7 +21,7 @@ from jhub_tokens.ledger.records import (
     Payer,
     StopOrderRecord,
 )
-from jhub_tokens.service import views
+from jhub_tokens.service import offer_views, views
 from jhub_tokens.service.access import with_access
 from jhub_tokens.service.cluster.availability import Board
 from jhub_tokens.service.errors import Problem
@@ -110,7 +110,7 @@ async def offers(service: Service, identity: Identity) -> Offers:
             for payer in (None, *payers)
         ]
         with _as_chosen(ledger, member) as language:
-            found = views.offers(situations, notices, payers, language)
+            found = offer_views.offers(situations, notices, payers, language)
         standing = with_access(found.standing, service.settings)
         return found.model_copy(update={"standing": standing})
 
@@ -209,7 +209,7 @@ def _admit_member(
     situation = _paying_situation(ledger, catalogue, member.member_id, payer, board)
     own = ledger.wallet_view(member.member_id).plan if situation.payer else situation.plan
     keys = ledger.ssh_keys.lines([member.member_id])[member.member_id]
-    return views.admission(session, shadow, situation, own, keys)
+    return offer_views.admission(session, shadow, situation, own, keys)
 
 
 async def take_snapshot(service: Service, snapshot: Snapshot) -> SnapshotReceipt:

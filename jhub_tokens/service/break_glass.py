@@ -6,7 +6,7 @@ import structlog
 
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger.break_glass import BookedAct
-from jhub_tokens.service import views
+from jhub_tokens.service import offer_views
 from jhub_tokens.service.auth import Caller
 from jhub_tokens.service.handlers.base import Service
 from jhub_tokens.service.members import lacks_scope
@@ -48,7 +48,7 @@ def _hub_catalogue(
         charged=catalogue.policy.break_glass == "charge",
         default_profiles=list(catalogue.plans[catalogue.default_plan].profiles),
         profiles=[
-            views.known_profile(profile, catalogue, now_ms)
+            offer_views.known_profile(profile, catalogue, now_ms)
             for profile in catalogue.profiles.values()
         ],
         teams=[
