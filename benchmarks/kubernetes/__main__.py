@@ -41,7 +41,7 @@ def main() -> int:
     log = AuditLog(Path(path)) if path else None
     facts = machine_facts()
     try:
-        with places() as (plain, ours):
+        with places(_MEMBERS + arguments.idle) as (plain, ours):
             report = _measure(plain, ours, arguments.rounds, arguments.idle, log)
     except BenchmarkError as error:
         print(f"benchmarks: {error}", file=sys.stderr)

@@ -42,14 +42,17 @@ class Place:
 
 
 @contextlib.contextmanager
-def places() -> Iterator[tuple[Place, Place]]:
-    """Run a plain hub and ours side by side; nothing of them is left afterwards."""
+def places(members: int) -> Iterator[tuple[Place, Place]]:
+    """Run a plain hub and ours side by side, for so many members on each.
+
+    Nothing of them is left afterwards.
+    """
     cluster = Cluster()
     with contextlib.ExitStack() as stack:
         stack.callback(cluster.http.close)
         temporary = tempfile.TemporaryDirectory(prefix="jhub-tokens-bench-")
         root = Path(stack.enter_context(temporary))
-        volumes = Volumes(cluster, root / "volumes")
+        volumes = Volumes(cluster, root / "volumes", count=2 * members)
         stack.callback(volumes.close)
         made = []
         for name in ("plain", "ours"):
