@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from jhub_tokens.i18n import N_
 
-__all__ = ["HUB_TEXTS"]
+__all__ = ["HUB_TEXTS", "OUR_WORDS"]
+
+#: What is said instead of a text of the hub's: where tokens are what is paid with, a page "Token"
+#: would be the place to buy some.
+OUR_WORDS = {"Token": N_("API tokens")}
 
 HUB_TEXTS = frozenset(
     [

@@ -20,7 +20,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from jhub_tokens import i18n
-from jhub_tokens.hub.hub_texts import HUB_TEXTS
+from jhub_tokens.hub.hub_texts import HUB_TEXTS, OUR_WORDS
 from jhub_tokens.hub.languages import language_of
 
 __all__ = ["PageTexts", "handler_of", "page_language", "untranslated"]
@@ -154,7 +154,7 @@ def _known(piece: str, spans: list[tuple[int, int]]) -> Iterator[_Piece]:
         begin, stop = start + len(text) - len(text.lstrip()), start + len(text.rstrip())
         yield "", piece[done:begin], False
         if message in HUB_TEXTS:
-            yield _HUB_TEXT, message, True
+            yield _HUB_TEXT, OUR_WORDS.get(message, message), True
         else:
             yield "", piece[begin:stop], True
         done = stop

@@ -215,7 +215,8 @@ def _redeem(
     plain = read_code(code)
     if plain is None:
         message = _(
-            "This is no voucher code: it has 20 letters and digits; look for a typing error."
+            "This is no valid voucher code. A code has 20 letters and digits: look for a "
+            "typing error."
         )
         return LedgerError("mistyped_code", message, "code")
     wallet = load_wallet(connection, catalogue, now_ms, member_id)

@@ -18,6 +18,7 @@ from jupyterhub._data import DATA_FILES_PATH
 from jhub_tokens import i18n
 from jhub_tokens.service import texts
 from jhub_tokens.service.settings import Settings
+from jhub_tokens.service.zones import display_zone
 from jhub_tokens.units import format_tokens, grains_to_tokens
 
 __all__ = ["HUB_STATIC", "OUR_STATIC", "content_security_policy", "templates"]
@@ -63,6 +64,7 @@ def templates(settings: Settings) -> jinja2.Environment:
     environment.globals.update(
         base_url=settings.base_url,
         hub_url=settings.hub_url,
+        display_zone=display_zone,
         static=lambda name: f"{settings.base_url}static/{name}?v={_version(OUR_STATIC / name)}",
         hub_static=lambda name: (
             f"{settings.base_url}hub-static/{name}?v={_version(HUB_STATIC / name)}"

@@ -59,8 +59,11 @@ def plan_facts(plan: Plan, catalogue: Catalogue) -> list[str]:
     for name in plan.profiles:
         profile = catalogue.profiles.get(name)
         if profile is not None:
-            rate = texts.rate_text(profile.rate_mtok_h)
-            facts.append(_("%(profile)s at %(rate)s", profile=profile.title, rate=rate))
+            if profile.rate_mtok_h:
+                rate = texts.rate_text(profile.rate_mtok_h)
+                facts.append(_("%(profile)s at %(rate)s", profile=profile.title, rate=rate))
+            else:
+                facts.append(_("%(profile)s: free", profile=profile.title))
     servers = plan.max_servers
     facts.append(ngettext("%(count)s server at a time", "%(count)s servers at a time", servers))
     if plan.max_gpus is not None:

@@ -98,9 +98,11 @@ def _runs(offer: wire.Offer) -> list[tuple[int, str]]:
         limits.append(offer.lasts_ms)
     longest_ms = min((limit for limit in limits if limit is not None), default=None)
     return [
-        (hours, tokens_text(hours * _HOUR_MS * offer.rate_mtok_h))
+        (hours, tokens_text(hours * _HOUR_MS * offer.rate_mtok_h) if offer.rate_mtok_h else "")
         for hours in _RUN_HOURS
-        if longest_ms is None or hours * _HOUR_MS <= longest_ms
+        # The longest run itself is what happens unless a member chooses.
+        if (longest_ms is None or hours * _HOUR_MS <= longest_ms)
+        and (offer.max_run_ms is None or hours * _HOUR_MS < offer.max_run_ms)
     ]
 
 

@@ -48,6 +48,7 @@ def test_start_by_the_form_with_the_image_of_the_chosen_card(hub: HubProcess) ->
 def test_navigation_for_members_and_admins(hub: HubProcess) -> None:
     member, admin = hub.sign_in("page-nav"), hub.sign_in("admin")
     assert 'href="/services/tokens/"' in member.get("/hub/home").text
+    assert ">API tokens<" in member.page.text and ">Token<" not in member.page.text
     assert "jt-nav-members" not in member.page.text
     assert ">Services<" not in member.page.text, "our links are not said twice"
     assert "jt-nav-members" in admin.get("/hub/home").text
@@ -55,6 +56,14 @@ def test_navigation_for_members_and_admins(hub: HubProcess) -> None:
     missing = member.get("/hub/nothing-here")
     assert missing.status_code == 404
     assert "jt-nav-balance" in missing.text
+
+
+def test_what_does_not_answer_is_told_in_both_languages(hub: HubProcess) -> None:
+    """The proxy asks for this page, and tells neither who looks nor in which language."""
+    page = hub.client.get("/hub/error/503").text
+    assert "Running servers go on, and nothing is lost." in page
+    assert "运行中的服务器不受影响" in page
+    assert "Your server appears to be down" not in page
 
 
 def test_whoever_shares_a_server_shares_no_balance(hub: HubProcess) -> None:

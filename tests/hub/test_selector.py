@@ -127,6 +127,9 @@ def test_who_can_pay_is_a_choice_only_if_there_is_one() -> None:
     page = render(offer("a").model_copy(update={"payers": [own, team]}), payer=EVIL)
     assert [select["name"] for select in page.all("select")][1] == "payer:a"
     assert [o["value"] for o in page.all("option") if "selected" in o] == [EVIL]
+    both = offer("a").model_copy(update={"payers": [own, team]})
+    assert "Lasts until" not in html_of(both), "each choice says it"
+    assert "Lasts until" in html_of(offer("a"))
     page = render(offer("a").model_copy(update={"payers": [team]}))
     assert [field["value"] for field in page.all("input", type="hidden")] == [EVIL]
     page = render(offer("a").model_copy(update={"payers": [own]}))
@@ -137,6 +140,23 @@ def test_run_times_are_those_that_the_profile_allows() -> None:
     page = render(offer("a").model_copy(update={"max_run_ms": 5 * 3_600_000}), max_run_hours="4")
     hours = [o["value"] for o in page.all("option") if (o["value"] or "").isdigit()]
     assert hours == ["1", "2", "4"]
+
+
+def test_the_longest_run_is_no_choice_of_its_own_and_free_has_no_price() -> None:
+    free = offer("a").model_copy(update={"max_run_ms": 2 * 3_600_000, "rate_mtok_h": 0})
+    html = html_of(free)
+    assert ">after 1 h</option>" in html and "after 2 h" not in html
+
+
+def test_a_balance_beyond_the_allotment_is_no_part_of_it() -> None:
+    html = render_selector(
+        wire.Offers(
+            standing=standing(balance=wire.Amount.of(28 * 3_600_000_000)), offers=[offer("a")]
+        ),
+        chosen={},
+        console_url="/",
+    )
+    assert "<strong>28 tokens</strong> in the plan" in html
 
 
 def test_the_last_choice_is_the_first_offered() -> None:

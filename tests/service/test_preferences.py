@@ -159,6 +159,11 @@ async def test_language_zone_and_channels_are_chosen_on_the_page(
     assert chosen.channels == (), "the box was not ticked"
     page = await visitor.get("settings")
     assert "您的设置已保存。" in page.text, "in the language that was chosen"
+    statement = (await visitor.get("statement")).text
+    assert "时间以 Asia/Shanghai 为准" in statement, "lines are told there"
+    assert "周期按 Europe/Berlin 起止。" in statement
+    forbidden = (await visitor.get("admin/fleet")).text
+    assert "admin/reports" not in forbidden, "no links to what is not open"
     wrong = await visitor.submit(page, "/settings/change", **{**choice, "zone": "Mars/North"})
     assert wrong.status_code == 422
     assert "没有这个时区" in wrong.text and "Mars/North" in wrong.text

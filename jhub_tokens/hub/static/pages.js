@@ -26,8 +26,20 @@
     });
   }
 
-  // The hub's progress bar has no name of its own.
-  document.getElementById("progress-bar")?.setAttribute("aria-labelledby", "jt-pending");
+  // The hub's progress bar has no name of its own. Once it is red, nothing is starting any more.
+  const bar = document.getElementById("progress-bar");
+  const failed = document.getElementById("jt-failed");
+  bar?.setAttribute("aria-labelledby", "jt-pending");
+  if (bar && failed) {
+    new MutationObserver(() => {
+      if (!bar.classList.contains("bg-danger")) return;
+      failed.hidden = false;
+      document.getElementById("jt-starting").hidden = true;
+      const stop = document.getElementById("stop-server-btn");
+      if (stop) stop.hidden = true;
+      bar.setAttribute("aria-labelledby", "jt-failed");
+    }).observe(bar, { attributes: true, attributeFilter: ["class"] });
+  }
 
   // A command can be copied where the browser allows it; the button appears only then.
   for (const button of document.querySelectorAll(".jt-copy")) {

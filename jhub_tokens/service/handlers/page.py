@@ -84,7 +84,9 @@ class PageHandler(BaseHandler):
         self.finish(shown)
 
     def write_problem(self, problem: Problem) -> None:
-        """Answer with an error page that has the navigation."""
+        """Answer with an error page, with the navigation to what is open to the reader."""
+        if self.caller is not None and not self.caller.may_read_all:
+            self.area = "member"
         self.show("error.html", problem.status, problem=problem)
 
     def redirect_with(self, path: str, message: str) -> None:
