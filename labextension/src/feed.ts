@@ -41,6 +41,10 @@ export class Feed {
     };
     socket.onmessage = event => void this._receive(socket, event.data);
     socket.onclose = () => {
+      if (this._last) {
+        this._last = this._last.lost(this._options.now());
+        this._options.onState(this._last);
+      }
       setTimeout(() => this.start(), this._retryMs);
       this._retryMs = Math.min(this._retryMs * 2, RETRY_LONGEST_MS);
     };
@@ -66,7 +70,8 @@ export class Feed {
   private async _receive(socket: ISocket, text: string): Promise<void> {
     const message = JSON.parse(text);
     if (message.type === 'state') {
-      this._options.onState(new Received(message.state as IState, this._options.now()));
+      this._last = new Received(message.state as IState, this._options.now());
+      this._options.onState(this._last);
     } else if (message.type === 'save') {
       const documents = this._options.documents();
       const saved = await this._options
@@ -84,6 +89,7 @@ export class Feed {
   }
 
   private _socket: ISocket | null = null;
+  private _last: Received | null = null;
   private _retryMs = RETRY_FIRST_MS;
   private _usedAt = -Infinity;
 }

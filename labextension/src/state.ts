@@ -48,8 +48,15 @@ const FRESH_MS = 120_000;
 export class Received {
   constructor(
     readonly state: IState,
-    readonly at_ms: number
+    readonly at_ms: number,
+    /** Since when the server has not been there to tell more, if it is not. */
+    readonly lost_ms?: number
   ) {}
+
+  /** Return the same, with the server gone: what it burns from now on nobody knows. */
+  lost(now_ms: number): Received {
+    return new Received(this.state, this.at_ms, this.lost_ms ?? now_ms);
+  }
 
   /** Return how old what is shown is. */
   ageMs(now_ms: number): number {
@@ -58,12 +65,12 @@ export class Received {
 
   leftMs(now_ms: number): number | null {
     const left = this.state.left_ms;
-    return left === null ? null : Math.max(0, left - (now_ms - this.at_ms));
+    return left === null ? null : Math.max(0, left - (this._known(now_ms) - this.at_ms));
   }
 
   keepLeftMs(now_ms: number): number | null {
     const left = this.state.keep_left_ms;
-    const rest = left === null ? 0 : left - (now_ms - this.at_ms);
+    const rest = left === null ? 0 : left - (this._known(now_ms) - this.at_ms);
     return rest > 0 ? rest : null;
   }
 
@@ -71,14 +78,18 @@ export class Received {
   balance(now_ms: number): number {
     const view = this.state.view!;
     // A rate of r millitokens an hour is r grains a millisecond. For people only: no money here.
-    const burnt = view.burn_mtok_h * this.ageMs(now_ms);
+    const burnt = view.burn_mtok_h * this.ageMs(this._known(now_ms));
     return Math.max(0, Number(view.balance.grains) - burnt) / GRAINS_PER_TOKEN;
   }
 
   cost(now_ms: number): number {
     const session = this.state.view!.session!;
-    const burnt = session.rate_mtok_h * this.ageMs(now_ms);
+    const burnt = session.rate_mtok_h * this.ageMs(this._known(now_ms));
     return (Number(session.cost.grains) + burnt) / GRAINS_PER_TOKEN;
+  }
+
+  private _known(now_ms: number): number {
+    return Math.min(now_ms, this.lost_ms ?? Infinity);
   }
 }
 
@@ -137,6 +148,9 @@ export function problem(received: Received, now_ms: number, words: Words, langua
   if (!state.view) {
     return state.problem === 'starting' ? words.starting : words[state.problem || 'starting'];
   }
+  if (received.lost_ms !== undefined) {
+    return `${words.offline} ${fill(words.age, { age })}`;
+  }
   if (state.problem === 'away' || state.problem === 'refused') {
     return `${words[state.problem]} ${fill(words.age, { age })}`;
   }
@@ -151,6 +165,10 @@ export function statusLine(received: Received, now_ms: number, language: Languag
     return words.balance + ' –';
   }
   const parts = [`${words.balance} ${tokens(received.balance(now_ms), language)}`];
+  if (received.lost_ms !== undefined) {
+    // A server that was stopped burns no more, and is not about to be stopped.
+    return [...parts, words.offline].join(' · ');
+  }
   if (view.burn_mtok_h) {
     parts.push(fill(words.burn, { rate: rate(view.burn_mtok_h, language) }));
   }

@@ -45,6 +45,17 @@ test('tells its language and documents, and passes the state on', () => {
   expect(options.onState).toHaveBeenCalledWith({ state: { level: 'red' }, at_ms: 5 });
 });
 
+test('a server that is gone is told, once it had told something', () => {
+  const { sockets, options, feed } = setUp();
+  feed.start();
+  sockets[0].close();
+  expect(options.onState).not.toHaveBeenCalled();
+  jest.advanceTimersByTime(1000);
+  sockets[1].onmessage!({ data: '{"type": "state", "state": {"level": "red"}}' });
+  sockets[1].close();
+  expect(options.onState).toHaveBeenLastCalledWith({ state: { level: 'red' }, at_ms: 5, lost_ms: 5 });
+});
+
 test('saves when asked and answers with the round', async () => {
   const { sockets, options, feed } = setUp();
   feed.start();

@@ -44,6 +44,15 @@ test('the status bar burns on between two answers', () => {
   expect(statusLine(received, 1000, 'zh')).toBe('额度 10 · 6/小时 · 剩余 1 小时 30 分钟');
 });
 
+test('what a server burns that cannot be reached is not made up', () => {
+  const lost = new Received(state(), 0).lost(MINUTE).lost(5 * MINUTE);
+  expect(statusLine(lost, 10 * MINUTE, 'en')).toBe('Balance 9.9 · This server cannot be reached.');
+  expect(problem(lost, 10 * MINUTE, WORDS.en, 'en')).toBe(
+    'This server cannot be reached. as of 10 min ago'
+  );
+  expect(lost.cost(10 * MINUTE)).toBeCloseTo(1.1);
+});
+
 test('an old answer is shown with its age, and why', () => {
   const received = new Received(state({ problem: 'away', age_ms: 4 * MINUTE }), 0);
   expect(statusLine(received, 0, 'en')).toContain('as of 4 min ago');
