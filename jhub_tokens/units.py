@@ -19,6 +19,7 @@ __all__ = [
     "GRAINS_PER_TOKEN",
     "MILLISECONDS_PER_HOUR",
     "AmountError",
+    "AmountTooLarge",
     "cost_grains",
     "format_tokens",
     "grains_to_tokens",
@@ -52,6 +53,10 @@ class AmountError(ValueError):
         self.text = text
 
 
+class AmountTooLarge(AmountError):
+    """An amount that no wallet can hold."""
+
+
 def parse_tokens_mtok(text: str | int | float | Decimal) -> int:
     """Read an amount of tokens as people write it (``"12"``, ``"0.5"``) into millitokens.
 
@@ -77,7 +82,7 @@ def parse_tokens_mtok(text: str | int | float | Decimal) -> int:
         )
     mtok = int(match["whole"]) * 1000 + int((match["fraction"] or "").ljust(3, "0"))
     if mtok * GRAINS_PER_MILLITOKEN > GRAINS_MAX:
-        raise AmountError(
+        raise AmountTooLarge(
             N_("%(text)s tokens is more than a wallet can hold (2,500,000,000)"), str(text)
         )
     return -mtok if match["sign"] == "-" else mtok

@@ -19,7 +19,7 @@ from jhub_tokens.ledger.records import MemberSummary
 from jhub_tokens.service.auth import Caller
 from jhub_tokens.service.handlers.base import Service
 from jhub_tokens.service.members import may_grant
-from jhub_tokens.service.texts import tokens_text
+from jhub_tokens.service.texts import amount_error_text, tokens_text
 from jhub_tokens.units import GRAINS_PER_MILLITOKEN, AmountError, parse_tokens_mtok
 
 __all__ = [
@@ -147,8 +147,8 @@ def read_amount(text: str, action: Action) -> int | str:
     """Return an amount in grains, or what is wrong with it."""
     try:
         grains = parse_tokens_mtok(text) * GRAINS_PER_MILLITOKEN
-    except AmountError:
-        return _("Write a number of tokens, such as 12 or 0.5.")
+    except AmountError as error:
+        return amount_error_text(error)
     if grains == 0:
         return _("The amount is zero: nothing would be booked.")
     if action == "topup" and grains < 0:

@@ -9,11 +9,13 @@ from zoneinfo import ZoneInfo
 from jhub_tokens import i18n
 from jhub_tokens.i18n import N_, _
 from jhub_tokens.service.zones import display_zone
+from jhub_tokens.units import AmountError, AmountTooLarge
 from jhub_tokens.words import duration_text, hardware_text, rate_text, tokens_text, unit_names
 
 __all__ = [
     "KINDS",
     "SOURCES",
+    "amount_error_text",
     "day_text",
     "duration_text",
     "end_text",
@@ -110,6 +112,13 @@ _STOPS: Mapping[str, str] = {
     "idle": N_("Nothing used it any more."),
     "ordered": N_("An administrator stopped it."),
 }
+
+
+def amount_error_text(error: AmountError) -> str:
+    """Return what is wrong with what was typed into a field for tokens."""
+    if isinstance(error, AmountTooLarge):
+        return _(error.message, text=error.text)
+    return _("Write a number of tokens, such as 12 or 0.5.")
 
 
 def instant_text(at_ms: int, now_ms: int | None, zone: str, language: str | None = None) -> str:

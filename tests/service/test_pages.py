@@ -121,6 +121,7 @@ async def test_an_admin_finds_a_member_and_grants(
     ("fields", "status", "words"),
     [
         ({"tokens": "plenty"}, 422, "Write a number of tokens"),
+        ({"tokens": "9999999999"}, 422, "more than a wallet can hold (2,500,000,000)"),
         ({"tokens": ""}, 422, "Write a number of tokens"),
         ({"tokens": "-5"}, 422, "A top-up is positive"),
         ({"tokens": "0"}, 422, "The amount is zero"),

@@ -14,7 +14,7 @@ from jhub_tokens.service.handlers.admin.base import AdminPage, FormError, field_
 from jhub_tokens.service.handlers.pages import console_view, statement_view
 from jhub_tokens.service.models import FreezeOrder, StatementQuery
 from jhub_tokens.service.operations import query_values
-from jhub_tokens.service.texts import tokens_text
+from jhub_tokens.service.texts import amount_error_text, tokens_text
 from jhub_tokens.units import AmountError, parse_tokens_mtok
 from jhub_tokens.wire import GrantOrder, PlanOrder
 from jhub_tokens.wire.money import RefundOrder
@@ -292,6 +292,6 @@ class StopPage(_Form):
 def _amount_error(text: str) -> dict[str, str]:
     try:
         parse_tokens_mtok(text)
-    except AmountError:
-        return {"tokens": _("Write a number of tokens, such as 12 or 0.5.")}
+    except AmountError as error:
+        return {"tokens": amount_error_text(error)}
     return {}
