@@ -328,9 +328,9 @@ async def test_times_are_told_in_the_zone_that_was_chosen(
     await story.join(ada)
     visitor = browser(ada)
     page = await visitor.sign_in("settings")
-    assert "renewed Thu 24 Dec 00:00 CET" in text_of(await visitor.get("plan"))
+    assert "next Thu 24 Dec 00:00 CET" in text_of(await visitor.get("plan"))
     await visitor.submit(page, "settings/change", language="en", zone="Asia/Tokyo")
-    assert "renewed Thu 24 Dec 08:00 JST" in text_of(await visitor.get("plan"))
+    assert "next Thu 24 Dec 08:00 JST" in text_of(await visitor.get("plan"))
     standing = await story.api.post("api/v1/hub/overview", {"member": {
         "hub_user_id": ada.hub_user_id, "created": ada.created, "name": "ada",
     }})  # fmt: skip

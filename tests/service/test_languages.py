@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any], str, str]] = {
     ),
     "voucher: wrong": (
         "own", "members/me/vouchers", {"code": "ABCD"},
-        "This is no voucher code", "这不是兑换码",
+        "This is no valid voucher code", "这不是有效的兑换码",
     ),
     "vouchers: expired": (
         "boss", "vouchers",
@@ -205,7 +205,7 @@ async def test_pages_refuse_in_the_member_s_language(
     visitor.client.headers["Accept-Language"] = "en"
     page = await visitor.sign_in("plan")
     wrong = await visitor.submit(page, "plan/voucher", code="ABCD")
-    assert "这不是兑换码" in text_of(wrong)
+    assert "这不是有效的兑换码" in text_of(wrong)
     token = {"_xsrf": re.findall(r'name="_xsrf" value="([^"]*)"', page.text)[0]}
     # Buying what is not sold, and taking back a change that there is not.
     for path, form, words in (
