@@ -12,6 +12,7 @@ from jhub_tokens.burndown import FOREVER_MS
 from jhub_tokens.catalogue import Catalogue, Profile
 from jhub_tokens.clock import Clock, SystemClock
 from jhub_tokens.ledger import (
+    admissions,
     credits,
     membership,
     migrate,
@@ -320,7 +321,7 @@ class Ledger:
             If the key was used for another start, or there is no such member.
         """
         return self._write(
-            sessions.admit,
+            admissions.admit,
             member_id,
             server_name=server_name,
             start_key=start_key,

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, insert, select
 
 from jhub_tokens.catalogue import Catalogue, Profile
 from jhub_tokens.ledger import schema
+from jhub_tokens.ledger.admissions import paying_wallet
 from jhub_tokens.ledger.batches import change_wallets
 from jhub_tokens.ledger.deadlines import set_end
 from jhub_tokens.ledger.late import charge_late
@@ -28,7 +29,6 @@ from jhub_tokens.ledger.sessions import (
     end_session,
     lock_start,
     mark_ready,
-    paying_wallet,
     start_session,
 )
 from jhub_tokens.ledger.wallet import OpenWallet

@@ -18,6 +18,7 @@ from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue, Profile
 from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
+from jhub_tokens.ledger.admissions import paying_wallet
 from jhub_tokens.ledger.cuts import dry_at, horizon_ms
 from jhub_tokens.ledger.limits import limits_of, reached_ms, spent_grains, tightest
 from jhub_tokens.ledger.loading import load_wallet, load_wallets
@@ -32,7 +33,6 @@ from jhub_tokens.ledger.records import (
     WalletView,
 )
 from jhub_tokens.ledger.sessions import (
-    paying_wallet,
     profile_needs,
     session_needs,
     session_record,

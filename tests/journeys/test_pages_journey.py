@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from babel.messages.pofile import read_po
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from jhub_tokens import i18n
 from tests.hub.harness import HubProcess
@@ -44,12 +44,15 @@ _TEXT = """(own) => {
     return others.reduce((text, other) => text.replace(other, ""), document.body.innerText);
 }"""
 
-#: One server never answers, so that its start stays pending.
+#: Two servers never answer: one start stays pending, the other is given up.
 AFTER = """
 def hook(spawner):
-    if spawner.user.name == "slow":
-        spawner.cmd = ["sleep", "600"]
+    if spawner.user.name in ("slow", "broken"):
+        spawner.cmd = ["sh", "-c", "sleep 600"]  # arguments are added, which sleep minds
+    if spawner.user.name == "broken":
+        spawner.http_timeout = 8
 c.Spawner.pre_spawn_hook = hook
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
 c.Spawner.http_timeout = 600
 """
 
@@ -145,6 +148,27 @@ def test_page_of_the_embedded_sign_in(
     with_passwords: World, row: Row, look: tuple[str, str]
 ) -> None:
     look_at(with_passwords, row, *look)
+
+
+def test_a_start_that_fails_says_so_and_leads_back(inhabited: World) -> None:
+    inhabited.hub.add_user("broken")
+    context = inhabited.context("broken", "en", "light")
+    try:
+        answer = inhabited.hub.post_start("broken", {"profile": "cpu"})
+        assert answer.status_code == 202, answer.text
+        page = context.new_page()
+        page.goto(f"{inhabited.hub.url}/hub/spawn-pending/broken")
+        expect(page.get_by_text("Your server is starting up.")).to_be_visible()
+        expect(page.locator("#jt-failed")).to_be_hidden()
+        expect(page.get_by_text("did not start, and nothing was charged")).to_be_visible(
+            timeout=60_000
+        )
+        expect(page.get_by_text("Your server is starting up.")).to_be_hidden()
+        expect(page.locator("#stop-server-btn")).to_be_hidden()
+        page.get_by_role("link", name="Back to the start page").click()
+        expect(page.locator("#jt-selector")).to_be_visible()
+    finally:
+        context.close()
 
 
 def look_at(world: World, row: Row, language: str, scheme: str, *, images: bool = False) -> None:

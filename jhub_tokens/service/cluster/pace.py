@@ -19,6 +19,8 @@ PROBE_S = 75
 LONG_S = 300
 #: A bookmark that comes earlier than this is not the one before the end of a probe.
 _BY_ITSELF_MS = 65_000
+#: How often a server that speaks by itself does.
+_BOOKMARK_S = 60
 #: What cuts silent connections after a minute, as load balancers do, is not tried at once again.
 _SHORT_AFTER_FAILURE = 15
 #: How long after it should have spoken a watch's silence means trouble.
@@ -42,7 +44,7 @@ class Pace:
     @property
     def silence_s(self) -> int:
         """How long the next watch may be silent before that means trouble."""
-        return min(self.watch_s, PROBE_S) + _SILENCE_S
+        return (_BOOKMARK_S if self.speaks else self.watch_s) + _SILENCE_S
 
     def bookmark(self, age_ms: int) -> None:
         """Note a bookmark that came so long after the watch began."""
