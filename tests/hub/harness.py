@@ -325,12 +325,14 @@ class HubProcess:
         self.wait_stopped(name, server)
         return response
 
-    def wait_stopped(self, name: str, server: str = "", within_s: float = 20.0) -> None:
-        eventually(
-            lambda: not self.servers(name).get(server, {}).get("ready"),
-            f"the server of {name} is stopped",
-            within_s=within_s,
-        )
+    def wait_stopped(self, name: str, server: str = "", within_s: float = 30.0) -> None:
+        """Wait until it neither runs nor stops: until then the hub refuses to start it anew."""
+
+        def stopped() -> bool:
+            model = self.servers(name).get(server, {})
+            return not model.get("ready") and not model.get("pending")
+
+        eventually(stopped, f"the server of {name} is stopped", within_s=within_s)
 
     def routes(self) -> str:
         return self.api("GET", "proxy").text
