@@ -57,6 +57,12 @@ def translated(code: str) -> dict[_Id, tuple[Message, Path]]:
 def problems(code: str) -> Iterator[str]:
     """Yield what is wrong with the translations into a language, one line each."""
     sources, held = extracted(), translated(code)
+    for path in i18n.locale_files(code):
+        for message in _read(path, code):
+            first = held[_key(message)][1] if message.id else path
+            # Two may differ, and which is shown would go by the names of the files.
+            if first != path:
+                yield f"{path.name}: {_first(_key(message))!r} is also in {first.name}"
     for key, place in sources.items():
         if key not in held:
             yield f"{place}: {_first(key)!r} is not translated into {code}"

@@ -36,6 +36,15 @@ def test_everything_is_translated(messages: Any, code: str) -> None:
     assert list(messages.problems(code)) == []
 
 
+def test_no_message_may_be_translated_in_two_files(
+    messages: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.po", "b.po"):
+        tmp_path.joinpath(name).write_text(f'msgid "Statement"\nmsgstr "as {name} says it"\n')
+    monkeypatch.setattr(i18n, "locale_files", lambda _code: sorted(tmp_path.iterdir()))
+    assert "b.po: 'Statement' is also in a.po" in list(messages.problems("zh"))
+
+
 def test_the_language_is_the_task_s() -> None:
     assert _("Statement") == "Statement"
     with i18n.speaking("zh"):
