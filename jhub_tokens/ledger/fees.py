@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from jhub_tokens.catalogue import Catalogue
+from jhub_tokens.i18n import N_
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.closing import close_wallet
 from jhub_tokens.ledger.deadlines import notify
@@ -64,7 +65,7 @@ def freeze_next(connection: Connection, catalogue: Catalogue, now_ms: int) -> bo
     # Where an administrator has frozen before, payment will not end it.
     _note(connection, row, frozen_ms=now_ms, thaws=state == "active")
     if state == "active":
-        _freeze(connection, catalogue, now_ms, row, frozen=True, reason="the fee was not paid")
+        _freeze(connection, catalogue, now_ms, row, frozen=True, reason=N_("the fee was not paid"))
     return bool(state == "active")
 
 
@@ -149,7 +150,7 @@ def _settle(connection: Connection, catalogue: Catalogue, now_ms: int, row: Any)
     # First of all, since it locks the wallets of teams as well, in the order of everybody.
     if past_due_ms is None and row["frozen_ms"] is not None:
         if row["thaws"]:
-            _freeze(connection, catalogue, now_ms, row, frozen=False, reason="the fee is paid")
+            _freeze(connection, catalogue, now_ms, row, frozen=False, reason=N_("the fee is paid"))
         _note(connection, row, frozen_ms=None, thaws=False)
     if past_due_ms is not None and row["past_due_ms"] is None:
         _say_past_due(connection, catalogue, now_ms, row, past_due_ms)

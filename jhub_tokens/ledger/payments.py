@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, case, func, insert, select, update
 
 from jhub_tokens.catalogue import Catalogue
-from jhub_tokens.i18n import _
+from jhub_tokens.i18n import N_, _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.allowances import spend_allowance
 from jhub_tokens.ledger.chain import Entry
@@ -353,7 +353,7 @@ def _pay(
     wallet.advance()
     amount = int(row["amount_grains"])
     check_room(wallet, amount)
-    reason = f"invoice {row['invoice_id'][:8]} paid"
+    reason = N_("invoice %(invoice)s paid") % {"invoice": row["invoice_id"][:8]}
     grant_id = wallet.credit(
         "topup", amount, at_ms=wallet.at_ms, starts_ms=now_ms, actor=paid_by, reason=reason
     )
@@ -435,9 +435,12 @@ def _settle(
     if moved:
         wallet.any_grant(row["grant_id"])
         entries = [Entry("grant", moved, row["grant_id"]), Entry("issued:topup", -moved)]
-        reason = f"payment of invoice {row['invoice_id'][:8]} " + (
-            "refunded or disputed" if moved < 0 else "came back"
+        what = (
+            N_("payment of invoice %(invoice)s refunded or disputed")
+            if moved < 0
+            else N_("payment of invoice %(invoice)s came back")
         )
+        reason = what % {"invoice": row["invoice_id"][:8]}
         wallet.post("reversal", wallet.at_ms, entries, actor=provider, reason=reason)
         _say(wallet, catalogue, moved, reason)
     settled = {"taken_grains": row["taken_grains"] - moved, "missing_grains": missing}

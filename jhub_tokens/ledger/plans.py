@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Catalogue, Plan
-from jhub_tokens.i18n import _
+from jhub_tokens.i18n import N_, _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.closing import close_wallet
 from jhub_tokens.ledger.deadlines import notify
@@ -172,7 +172,8 @@ def try_in_wallet(
     if target.trial.allotment_mtok:
         amount = target.trial.allotment_mtok * GRAINS_PER_MILLITOKEN
         span = {"at_ms": wallet.at_ms, "starts_ms": now_ms, "expires_ms": until_ms}
-        wallet.credit("trial", amount, **span, actor=actor, reason=f"trial of {target.title}")
+        reason = N_("trial of the plan %(plan)s") % {"plan": target.title}
+        wallet.credit("trial", amount, **span, actor=actor, reason=reason)
         wallet.forget_warnings()
     params = {"plan": target.name, "until_ms": until_ms}
     notify(wallet, "trial_started", params)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from jhub_tokens.catalogue import Catalogue
-from jhub_tokens.i18n import _
+from jhub_tokens.i18n import N_, _
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.allowances import spend_allowance
 from jhub_tokens.ledger.closing import close_wallet
@@ -286,7 +286,7 @@ def _credit(wallet: OpenWallet, catalogue: Catalogue, row: Any) -> VoucherRedeem
         starts_ms=now_ms,
         expires_ms=None if lasts_ms is None else now_ms + lasts_ms,
         actor=row[_b.c.actor],
-        reason=f"voucher of batch {row[_b.c.batch_id][:8]}",
+        reason=N_("voucher of batch %(batch)s") % {"batch": row[_b.c.batch_id][:8]},
     )
     wallet.forget_warnings()
     notify(wallet, "credited", {"grains": str(amount), "kind": "voucher", "reason": "voucher"})

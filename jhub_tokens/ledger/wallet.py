@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 
 from jhub_tokens import burndown
 from jhub_tokens.catalogue import Plan
+from jhub_tokens.i18n import N_
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.chain import VERSION, Entry, Naming, remark_hash, transaction_hash
 from jhub_tokens.ledger.rows import Batch, Row, Terms, is_before, new_id
@@ -273,7 +274,7 @@ class OpenWallet:
                 Entry("grant", -renewed.repaid, renewed.allotment.grant_id),
                 Entry("issued:overrun", renewed.repaid),
             ]
-            self.post("overrun", renewal.at_ms, entries, reason="repaid from the allotment")
+            self.post("overrun", renewal.at_ms, entries, reason=N_("repaid from the allotment"))
         row["period_start_ms"] = renewal.at_ms
         row["period_end_ms"] = renewal.expires_ms
         self.renewed = True

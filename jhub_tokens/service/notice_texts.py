@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jhub_tokens import i18n
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger.records import URGENCIES, NoticeRecord, Urgency
 from jhub_tokens.service.notice_words import WORDS, Words
@@ -89,7 +90,7 @@ def _fill(template: str, notice: NoticeRecord, catalogue: Catalogue, now_ms: int
         "will": words.will.get(_reason(notice), _reason(notice)),
         "answer": params.get("reason", ""),
         "detail": f": {params['detail']}" if params.get("detail") else "",
-        "reason": words.reason.format(reason=params["reason"]) if params.get("reason") else "",
+        "reason": _because(notice, words),
         **{
             name: instant_text(_int(params.get(param)), now_ms, zone, language)
             for param, name in _INSTANTS.items()
@@ -97,6 +98,13 @@ def _fill(template: str, notice: NoticeRecord, catalogue: Catalogue, now_ms: int
     }
     renews = words.renews.format_map(values) if params.get("renews_at_ms") else ""
     return template.format_map({**values, "renews": renews})
+
+
+def _because(notice: NoticeRecord, words: Words) -> str:
+    """Return the sentence with the reason of who did it: a person's own words, or the books'."""
+    with i18n.speaking(notice.language):
+        reason = i18n.retold(str(notice.params.get("reason") or ""))
+    return words.reason.format(reason=reason) if reason else ""
 
 
 def _reason(notice: NoticeRecord) -> str:

@@ -297,7 +297,7 @@ def _line_text(entry: StatementEntry, catalogue: Catalogue) -> str:
     elif entry.kind == "usage":
         parts.append(_("running"))
     if entry.reason:
-        parts.append(entry.reason)
+        parts.append(i18n.retold(entry.reason))
     return " · ".join(parts) or texts.kind_text(entry.kind)
 
 

@@ -281,6 +281,9 @@ async def test_a_form_without_its_key_or_of_another_act_does_nothing(
     assert ledger.plan_changes(member_id) == ()
     await visitor.submit(asked, "plan/change")
     assert "You try Pro until" in text_of(await visitor.get("plan"))
+    assert "trial of the plan Pro" in text_of(await visitor.get("statement"))
+    visitor.client.headers["Accept-Language"] = "zh-CN"
+    assert "试用套餐 Pro" in text_of(await visitor.get("statement"))
 
 
 async def test_tokens_are_ordered_once_and_paid_by_hand(

@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from jhub_tokens import i18n
 from jhub_tokens.catalogue import Catalogue, parse_catalogue
 from jhub_tokens.ledger.ends import TOLD
 from jhub_tokens.ledger.records import Language, NoticeKind, NoticeRecord, StopReason
@@ -179,6 +180,22 @@ def test_a_notice_in_chinese_at_the_members_own_place(catalogue: Catalogue) -> N
         "请及时保存您的工作。"
     )
     assert "2026年11月25日（周三） 09:00:00 CST" in notice_text(notice, catalogue, None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("invoice 1a2b3c4d paid", "原因：付款单 1a2b3c4d 已支付"),
+        ("Prize of May", "原因：Prize of May"),
+    ],
+)
+def test_a_reason_of_the_books_is_translated_and_a_person_s_is_not(
+    catalogue: Catalogue, reason: str, told: str
+) -> None:
+    params: dict[str, object] = {"grains": "3600000000", "reason": reason}
+    notice = NoticeRecord("1", "m", "credited", params, NOW, "zh", "Asia/Shanghai")
+    with i18n.speaking("en"):
+        assert told in notice_text(notice, catalogue, NOW)
 
 
 def test_read_later_nothing_is_today(catalogue: Catalogue) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jhub_tokens.i18n import N_, _
+from jhub_tokens.i18n import N_, _, retold
 from jhub_tokens.ledger.records import LedgerError, MemberRecord
 from jhub_tokens.service import members
 from jhub_tokens.service.auth import Caller
@@ -117,7 +117,8 @@ class AdminPage(PageHandler):
 
     def show(self, template: str, status: int = 200, **values: Any) -> None:
         """Answer with a page; all of them can tell instants and show a form anew."""
-        shared = {"instant": self.instant, "errors": {}, "kept": {}, "key": new_key()}
+        blank = {"errors": {}, "kept": {}, "key": new_key()}
+        shared = {"instant": self.instant, "retold": retold, **blank}
         super().show(template, status, **{**shared, **values})
 
 

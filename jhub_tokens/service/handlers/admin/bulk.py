@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jhub_tokens.i18n import N_, _, retold
+from jhub_tokens.i18n import N_, _
 from jhub_tokens.ledger.bulk import LINES_MAX
 from jhub_tokens.ledger.oversight_records import ACTIONS, Action, BulkLine
 from jhub_tokens.ledger.records import LedgerError
@@ -220,7 +220,7 @@ class BulkActPage(_Bulk):
         if act.waiting:
             self.set_header("Refresh", "2")
         title = _(ACTION_TEXTS[act.action])
-        self.show("admin/bulk_act.html", act=act, title=title, retold=retold)
+        self.show("admin/bulk_act.html", act=act, title=title)
 
 
 class BulkContinuePage(_Bulk):

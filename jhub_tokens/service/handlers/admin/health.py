@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jhub_tokens import __version__
-from jhub_tokens.i18n import _, ngettext, retold
+from jhub_tokens.i18n import _, ngettext
 from jhub_tokens.ledger.pulse import Pulse
 from jhub_tokens.ledger.seals import Seal
 from jhub_tokens.service.errors import url_without_passwords
@@ -58,7 +58,6 @@ class HealthPage(AdminPage):
             parts=self._parts(pulse, last, read_ms),
             last_seal=last,
             verified=verified,
-            retold=retold,
             seals_on=bool(self.service.settings.seal_every_ms),
             version=__version__,
         )
