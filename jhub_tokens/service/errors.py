@@ -26,6 +26,7 @@ from jhub_tokens.ledger import DatabaseProblem
 from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.units import AmountError
 from jhub_tokens.wire import ErrorBody, Refusal
+from jhub_tokens.wire.base import DAY_PATTERN, KEY_PATTERN, MONTH_PATTERN, PERIOD_PATTERN
 
 __all__ = [
     "Problem",
@@ -322,12 +323,24 @@ _PARSER_TEXTS: Mapping[str, str] = {
 }
 
 
+#: What to write instead, where the parser would show a regular expression.
+_PATTERN_TEXTS: Mapping[str, str] = {
+    PERIOD_PATTERN: N_("write “current”, or the day a period begins, such as 2026-11-01"),
+    DAY_PATTERN: N_("write a day such as 2027-03-31"),
+    MONTH_PATTERN: N_("write a month such as 2026-11"),
+    KEY_PATTERN: N_("write letters, digits and signs of ASCII, without spaces"),
+}
+
+
 def _parser_text(detail: ErrorDetails) -> str:
     """Return what the parser says of a field, in the language of the task."""
+    context = detail.get("ctx", {})
+    if (wanted := _PATTERN_TEXTS.get(context.get("pattern", ""))) is not None:
+        return _(wanted)
     text = _PARSER_TEXTS.get(detail["type"])
     if text is None or i18n.language() == i18n.SOURCE:
         return detail["msg"]  # its own English knows singulars
-    return _(text, **detail.get("ctx", {}))
+    return _(text, **context)
 
 
 #: The phrases of HTTP that tornado answers with.

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from jhub_tokens.ledger.finance_records import Basis
+from jhub_tokens.wire.base import Month, Period
 
 __all__ = [
     "BalanceQuery",
@@ -29,8 +30,6 @@ __all__ = [
 
 #: An instant as people write it: see `instants.read_instant_ms`.
 InstantText = Annotated[str, StringConstraints(max_length=40)]
-PeriodText = Annotated[str, StringConstraints(pattern=r"^(current|\d{4}-\d{2}-\d{2})$")]
-MonthText = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 
 
 class _Model(BaseModel):
@@ -51,7 +50,7 @@ class StopsQuery(_Model):
 class StatementQuery(_Model):
     """Which period: the day on which it began, or the current one; or as of which instant."""
 
-    period: PeriodText = "current"
+    period: Period = "current"
     as_of: InstantText = ""
     basis: Basis = "effective"
 
@@ -59,7 +58,7 @@ class StatementQuery(_Model):
 class PeriodQuery(_Model):
     """Which period: the day on which it began, or the current one."""
 
-    period: PeriodText = "current"
+    period: Period = "current"
 
 
 class UsageQuery(PeriodQuery):
@@ -92,8 +91,8 @@ class BalanceQuery(_Model):
 class ReportQuery(_Model):
     """Which months, both included, and by what the rows are told apart."""
 
-    from_month: MonthText
-    to_month: MonthText
+    from_month: Month
+    to_month: Month
     by: Annotated[
         list[Literal["month", "plan", "profile", "team", "cost_centre", "source"]],
         Field(max_length=6),
@@ -103,8 +102,8 @@ class ReportQuery(_Model):
 class ExportQuery(_Model):
     """Which months, both included, in which form, and whether with names and remarks."""
 
-    from_month: MonthText
-    to_month: MonthText
+    from_month: Month
+    to_month: Month
     form: Literal["csv", "json", "beancount"] = "csv"
     names: bool = False
 

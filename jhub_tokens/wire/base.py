@@ -12,15 +12,31 @@ from jhub_tokens.units import format_tokens, grains_to_tokens
 __all__ = [
     "AgeMs",
     "Amount",
+    "DAY_PATTERN",
+    "Day",
     "INT64_MAX",
     "Identity",
+    "KEY_PATTERN",
     "Key",
+    "MONTH_PATTERN",
+    "Month",
     "Name",
+    "PERIOD_PATTERN",
+    "Period",
     "Wire",
 ]
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-Key = Annotated[str, StringConstraints(min_length=8, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+#: Named, since whoever writes something else is told in words what they ask for.
+KEY_PATTERN = r"^[\x21-\x7e]+$"
+DAY_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
+MONTH_PATTERN = r"^\d{4}-(0[1-9]|1[0-2])$"
+PERIOD_PATTERN = r"^(current|\d{4}-\d{2}-\d{2})$"
+Key = Annotated[str, StringConstraints(min_length=8, max_length=200, pattern=KEY_PATTERN)]
+Day = Annotated[str, StringConstraints(pattern=DAY_PATTERN)]
+Month = Annotated[str, StringConstraints(pattern=MONTH_PATTERN)]
+#: The day on which a period began, or the current one.
+Period = Annotated[str, StringConstraints(pattern=PERIOD_PATTERN)]
 INT64_MAX = 2**63 - 1  # what both databases hold
 AgeMs = Annotated[int, Field(ge=0, le=10 * 366 * 86_400_000)]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from jhub_tokens.wire.base import Amount, Key, Wire
+from jhub_tokens.wire.base import Amount, Day, Key, Wire
 
 __all__ = [
     "RedeemOrder",
@@ -47,7 +47,7 @@ class VoucherOrder(Wire):
     count: Annotated[int, Field(ge=1, le=10_000)]
     tokens: Tokens
     #: The last day on which they can be redeemed, in the billing zone; missing: for ever.
-    expires: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    expires: Day | None = None
     #: How long the tokens last once redeemed; missing: they do not expire.
     tokens_last_days: Annotated[int, Field(ge=1, le=3660)] | None = None
     note: Annotated[str, StringConstraints(max_length=500)] = ""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from jhub_tokens.wire.base import Amount, Wire
+from jhub_tokens.wire.base import Amount, Period, Wire
 
 __all__ = ["AnswerOrder", "QuestionAnswer", "QuestionOrder", "QuestionPage", "QuestionRow"]
 
@@ -17,8 +17,7 @@ class QuestionOrder(Wire):
     """Ask about what a session cost in a period; asked again in the same words, it is one."""
 
     session_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    #: The day on which the period began, or the current one.
-    period: Annotated[str, StringConstraints(pattern=r"^(current|\d{4}-\d{2}-\d{2})$")] = "current"
+    period: Period = "current"
     category: Literal["not_mine", "too_long", "did_not_work", "wrong_rate", "other"]
     text: Words
 

@@ -186,6 +186,7 @@ async def test_statements_and_reports_refuse_in_it_too(story: Story, ada: User, 
     member = await story.join(ada)
     for path, words in {
         f"members/{member}/statement?period=2020-01-01": "该成员没有从 2020-01-01 开始的周期。",
+        f"members/{member}/statement?period=last": "period：请写 current，或周期开始的日期",
         f"members/{member}/statement?as_of=2030-01-01": "该时刻尚未到来",
         f"members/{member}/statement?as_of=yesterday": "没有这个时刻",
         "finance/report?from_month=2026-11&to_month=2026-10": "起始月份在前",
@@ -194,6 +195,32 @@ async def test_statements_and_reports_refuse_in_it_too(story: Story, ada: User, 
     }.items():
         answer = await boss.get(f"api/v1/{path}", headers=CHINESE)
         assert answer.status_code >= 400 and words in answer.text, (path, answer.text)
+
+
+async def test_who_writes_a_date_wrongly_is_not_shown_a_regular_expression(
+    story: Story, ada: User, boss: Api
+) -> None:
+    member = await story.join(ada)
+    batch = {"tokens": "1", "count": 1, "key": "vouchers-of-may"}
+    for answer, words in (
+        (
+            await boss.get(f"api/v1/members/{member}/statement?period=last"),
+            "period: write “current”, or the day a period begins, such as 2026-11-01.",
+        ),
+        (
+            await boss.get("api/v1/finance/report?from_month=May&to_month=2026-10"),
+            "from_month: write a month such as 2026-11.",
+        ),
+        (
+            await boss.post("api/v1/vouchers", {**batch, "expires": "soon"}),
+            "expires: write a day such as 2027-03-31.",
+        ),
+        (
+            await boss.post("api/v1/vouchers", {**batch, "key": "vouchers of May"}),
+            "key: write letters, digits and signs of ASCII, without spaces.",
+        ),
+    ):
+        assert (answer.status_code, answer.json()["message"]) == (422, words)
 
 
 async def test_pages_refuse_in_the_member_s_language(
