@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, case, func, insert, or_, update
+from sqlalchemy import Connection, Table, Update, bindparam, case, func, insert, or_, update
 
 from jhub_tokens.ledger import schema
 from jhub_tokens.ledger.rows import Row
@@ -15,6 +15,8 @@ __all__ = ["LADDER", "save_wallets"]
 
 #: The steps of a warning, from the first to the stop; the latest takes the place of the others.
 LADDER = ("time_left", "last_warning", "stopped_dry", "stopped", "would_stop")
+#: Of these those that are about what is to come.
+_WARNINGS = LADDER[:2]
 
 
 class _Updating:
@@ -82,15 +84,27 @@ _APPLY_CHANGES = (
     .values(applied_ms=bindparam("now_ms"))
 )
 _notices = schema.notices
-_SUPERSEDE = (
-    update(_notices)
-    .where(
-        _notices.c.member_id == bindparam("of_member"),
-        or_(*(_notices.c.kind == kind for kind in LADDER)),  # IN cannot be run for many rows
-        _notices.c.seen_ms.is_(None),
+
+
+def _seeing(kinds: Sequence[str]) -> Update:
+    """Return the statement after which a member is shown no more notices of these kinds.
+
+    Of one wallet alone: who pays from a team's is warned of both.
+    """
+    return (
+        update(_notices)
+        .where(
+            _notices.c.member_id == bindparam("of_member"),
+            or_(*(_notices.c.kind == kind for kind in kinds)),  # IN cannot be run for many rows
+            func.coalesce(_notices.c.params["team"].as_string(), "") == bindparam("of_team"),
+            _notices.c.seen_ms.is_(None),
+        )
+        .values(seen_ms=bindparam("now_ms"))
     )
-    .values(seen_ms=bindparam("now_ms"))
-)
+
+
+_SUPERSEDE = _seeing(LADDER)
+_TAKE_BACK = _seeing(_WARNINGS)
 _orders = schema.stop_orders
 _CLOSE_ORDERS = (
     update(_orders)
@@ -160,14 +174,33 @@ def _carry_out(connection: Connection, wallets: Sequence[OpenWallet]) -> None:
     if closed:
         connection.execute(_CLOSE_ORDERS, closed)
     _insert(connection, schema.stop_orders, _batched(wallets, "stop_orders"))
-    superseded = [
-        {"of_member": member_id, "now_ms": wallet.now_ms}
-        for wallet in wallets
-        for member_id in sorted(wallet.batch.superseded)
-    ]
-    if superseded:
-        connection.execute(_SUPERSEDE, superseded)
+    for statement, told in (
+        (_SUPERSEDE, [(wallet, wallet.batch.superseded) for wallet in wallets]),
+        (_TAKE_BACK, [(wallet, _no_longer_warned(wallet)) for wallet in wallets]),
+    ):
+        seen = [
+            {"of_member": member_id, "of_team": wallet.terms.team or "", "now_ms": wallet.now_ms}
+            for wallet, member_ids in told
+            for member_id in sorted(member_ids)
+        ]
+        if seen:
+            connection.execute(statement, seen)
     _insert(connection, schema.notices, _batched(wallets, "notices"))
+
+
+def _no_longer_warned(wallet: OpenWallet) -> set[str]:
+    """Return the members whose warnings came true for none of their servers.
+
+    There were tokens again, a server was used again, or it ended by itself: *two minutes more*
+    would stay on their pages beside a balance that says otherwise.
+    """
+    before = wallet.saved_sessions.values()
+    warned = {s["member_id"] for s in before if s["ended_ms"] is None and _is_warned(s)}
+    return warned - {s["member_id"] for s in wallet.open_sessions() if _is_warned(s)}
+
+
+def _is_warned(session: Row) -> bool:
+    return session["noticed_ms"] is not None or session["idle_noticed_ms"] is not None
 
 
 def _new(wallets: Sequence[OpenWallet], name: str) -> list[Row]:

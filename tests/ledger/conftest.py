@@ -42,7 +42,7 @@ images:
   old: {{title: Old, lifecycle: retired, successor: new, accelerator: any}}
 assign:
   - {{members: [rolf, rosa], plan: roll}}
-  - {{members: [smith], plan: small}}
+  - {{members: [smith, jones], plan: small}}
 """
 
 

@@ -109,8 +109,10 @@ def test_use_puts_the_stop_off_and_takes_a_warning_back(world, gpu):
     server.pass_time(55 * MINUTE_MS)
     assert len(warnings(world, member)) == 1
     assert world.ledger.servers.state(member.member_id, "").cut.reason == "idle"
+    assert len(world.ledger.notices(member.member_id, unseen_only=True)) == 1
     server.pass_time(MINUTE_MS, using=True)
     assert world.ledger.servers.state(member.member_id, "").cut.reason == "dry"
+    assert world.ledger.notices(member.member_id, unseen_only=True) == ()
     server.pass_time(30 * MINUTE_MS)
     assert (orders(world), len(warnings(world, member))) == ([], 1)
     server.pass_time(31 * MINUTE_MS)

@@ -101,6 +101,23 @@ def test_the_cap_of_a_member_ends_a_run_like_a_dry_wallet(world):
     assert hers in world.hub.servers
 
 
+def test_warnings_of_ones_own_tokens_and_of_a_team_s_stand_beside_each_other(world):
+    lara, identity = join(world, "lara", "phys")
+    world.hub.run(lara, identity, "cpu", name="own")  # five tokens of her own, five hours
+    world.clock.advance_ms(HOUR_MS)
+    world.hub.tell()
+    run(world, lara, identity)  # her share of the team's, four hours
+    go_to(world, world.clock.now_ms() + 4 * HOUR_MS - 9 * MINUTE_MS)
+
+    def shown():
+        unseen = world.ledger.notices(lara.member_id, unseen_only=True)
+        return sorted(n.params.get("team", "") for n in unseen if n.kind == "time_left")
+
+    assert shown() == ["", "physics"]
+    world.give(lara, 1)
+    assert shown() == ["physics"]
+
+
 def test_a_dry_pool_stops_everybody_and_tells_the_owner(world):
     owner, _ = join(world, "olga")
     people = [join(world, name, "phys") for name in ("lara", "mia", "noor")]

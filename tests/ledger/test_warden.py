@@ -76,6 +76,50 @@ def test_the_latest_step_of_the_ladder_takes_the_place_of_the_earlier_ones(world
         assert [n.kind for n in unseen if n.kind != "used_percent"] == [kind]
 
 
+def shown_warnings(world, member):
+    """What still stands on the member's pages of a stop to come, as minutes before it."""
+    unseen = world.ledger.notices(member.member_id, unseen_only=True)
+    return [n.params["threshold_ms"] // MINUTE_MS for n in unseen if "threshold_ms" in n.params]
+
+
+@pytest.mark.parametrize("relief", ["top-up", "end"])
+def test_a_warning_that_does_not_come_true_is_no_longer_shown(world, relief):
+    member, identity = world.join("smith")  # two tokens, two hours
+    other, other_identity = world.join("jones")
+    key = world.hub.run(member, identity)
+    world.hub.run(other, other_identity)
+    world.pass_time(2 * HOUR_MS - 9 * MINUTE_MS, step_ms=MINUTE_MS)
+    assert shown_warnings(world, member) == [10]
+    if relief == "top-up":
+        world.give(member, 1)
+    else:
+        world.hub.end(key)
+    assert shown_warnings(world, member) == []
+    assert shown_warnings(world, other) == [10], "nobody else's"
+
+
+def test_a_top_up_that_does_not_last_warns_anew(world):
+    member, identity = world.join("smith")
+    world.hub.run(member, identity)
+    world.pass_time(2 * HOUR_MS - 4 * MINUTE_MS, step_ms=MINUTE_MS)
+    assert shown_warnings(world, member) == [4]
+    world.give(member, 0.05)  # three minutes
+    world.ledger.advance_due()
+    assert shown_warnings(world, member) == [10]
+
+
+def test_the_end_of_one_server_leaves_the_warning_of_another(world):
+    member, identity = world.join()
+    world.hub.run(member, identity, "gpu")
+    key = world.hub.run(member, identity, "cpu", name="second")
+    world.clock.set_ms(world.ledger.wallet_view(member.member_id).dry_at_ms - 9 * MINUTE_MS)
+    world.hub.tell()
+    world.ledger.advance_due()
+    assert shown_warnings(world, member) == [10]
+    world.hub.end(key)
+    assert shown_warnings(world, member) == [10]
+
+
 def test_a_warning_comes_at_its_instant(world):
     member, identity = world.join()
     world.hub.run(member, identity, "gpu")
