@@ -58,6 +58,7 @@ def test_kill_9_of_the_hub(make_hub: MakeHub) -> None:
     assert reason == "stopped"
 
 
+@pytest.mark.slow
 def test_without_the_service_the_hub_goes_on_and_settles_afterwards(make_hub: MakeHub) -> None:
     hub = make_hub().start()
     for name in ("suspended", "killed", "refused"):

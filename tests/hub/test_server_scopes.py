@@ -19,7 +19,14 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "a list",
+        pytest.param("the role server", marks=pytest.mark.slow),
+        pytest.param("a callable", marks=pytest.mark.slow),
+    ],
+)
 def test_servers_tokens_carry_one_scope_more(operator: str, make_hub: MakeHub) -> None:
     text, theirs = OPERATORS[operator]
     hub: HubProcess = make_hub(after=text).start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.hub.harness import HubProcess, eventually
@@ -34,6 +35,7 @@ TRAINING = (
 )
 
 
+@pytest.mark.slow
 def test_a_dry_server_loses_nothing_of_two_tabs(hub: HubProcess, browser: Browser):
     """Two tabs hold different unsaved edits of one notebook: both are on disk when it stops."""
     name = "pro-5"

@@ -165,9 +165,9 @@ def test_usage_and_statement(demo: DemoHub, browser: Browser, contexts: list[Bro
 @pytest.mark.parametrize(
     ("width", "scheme", "locale"),
     [
-        (1280, "dark", "en-GB"),
+        pytest.param(1280, "dark", "en-GB", marks=pytest.mark.slow),
         (390, "light", "zh-CN"),
-        (320, "dark", "zh-CN"),
+        pytest.param(320, "dark", "zh-CN", marks=pytest.mark.slow),
         (320, "light", "en-GB"),
     ],
 )
