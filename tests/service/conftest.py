@@ -220,6 +220,12 @@ async def api(running: RunningService) -> AsyncIterator[Callable[..., Api]]:
 
 
 @pytest.fixture
+def boss(hub: StubHub, admin: User, api: Callable[..., Api]) -> Api:
+    """An administrator who moves tokens and plans by the API."""
+    return api(hub.add_token(admin, "admin:users", "custom:jhub-tokens:read!user=admin"))
+
+
+@pytest.fixture
 def hub_side(api: Callable[..., Api]) -> Api:
     return api(SERVICE_TOKEN)
 

@@ -20,11 +20,6 @@ MONTH = 31 * 24 * HOUR_MS
 
 
 @pytest.fixture
-def boss(hub: StubHub, admin: User, api: Callable[..., Api]) -> Api:
-    return api(hub.add_token(admin, "admin:users", "custom:jhub-tokens:read!user=admin"))
-
-
-@pytest.fixture
 def reader(hub: StubHub, grace: User, api: Callable[..., Api]) -> Api:
     return api(hub.add_token(grace, "custom:jhub-tokens:read"))
 

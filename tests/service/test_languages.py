@@ -46,11 +46,6 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def boss(hub: StubHub, admin: User, api: Callable[..., Api]) -> Api:
-    return api(hub.add_token(admin, "admin:users", "custom:jhub-tokens:read!user=admin"))
-
-
-@pytest.fixture
 def own(hub: StubHub, ada: User, api: Callable[..., Api]) -> Api:
     return api(hub.add_token(ada, "tokens!user=ada", "custom:jhub-tokens:read!user=ada"))
 

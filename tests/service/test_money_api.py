@@ -12,11 +12,6 @@ from tests.service.stub_hub import StubHub, User
 
 
 @pytest.fixture
-def boss(hub: StubHub, admin: User, api: Callable[..., Api]) -> Api:
-    return api(hub.add_token(admin, "admin:users", "custom:jhub-tokens:read!user=admin"))
-
-
-@pytest.fixture
 def own(hub: StubHub, grace: User, api: Callable[..., Api]) -> Api:
     return api(hub.add_token(grace, "custom:jhub-tokens:read!user=grace", "read:users!user=grace"))
 

@@ -43,11 +43,6 @@ def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def boss(hub: StubHub, admin: User, api: Callable[..., Api]) -> Api:
-    return api(hub.add_token(admin, "admin:users", "custom:jhub-tokens:read!user=admin"))
-
-
-@pytest.fixture
 def own(hub: StubHub, grace: User, api: Callable[..., Api]) -> Api:
     return api(hub.add_token(grace, "custom:jhub-tokens:read!user=grace", "read:users!user=grace"))
 

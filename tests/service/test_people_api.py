@@ -14,11 +14,6 @@ from tests.service.conftest import HOUR_MS, Api, Story, identity, tokens
 from tests.service.stub_hub import StubHub, User
 
 
-@pytest.fixture
-def boss(hub: StubHub, admin: User, api: Callable[..., Api]) -> Api:
-    return api(hub.add_token(admin, "admin:users", "custom:jhub-tokens:read!user=admin"))
-
-
 def order(**changes: str) -> dict[str, str]:
     return {"tokens": "12.5", "reason": "a workshop", "key": "key-of-this-grant", **changes}
 

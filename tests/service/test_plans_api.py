@@ -26,11 +26,6 @@ def catalogue_path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def boss(hub: StubHub, admin: User, api: Callable[..., Api]) -> Api:
-    return api(hub.add_token(admin, "admin:users", "custom:jhub-tokens:read!user=admin"))
-
-
-@pytest.fixture
 def physicist(hub: StubHub) -> User:
     user = hub.add_user("piet")
     user.groups = ["phys"]
