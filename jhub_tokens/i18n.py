@@ -113,13 +113,13 @@ def wished(cookie: str | None, accept_language: str) -> str:
     return negotiated(accept_language)
 
 
-def spoken(texts: Mapping[str, str]) -> str:
-    """Return the one of an operator's texts that is in the language of the task.
+def spoken(texts: Mapping[str, str], code: str | None = None) -> str:
+    """Return the one of an operator's texts in the language `code`, or in that of the task.
 
     They come by language, and under the empty one where there is one text for all.
     """
-    for code in (language(), "", SOURCE, *texts):
-        if text := texts.get(code):
+    for tried in (code or language(), "", SOURCE, *texts):
+        if text := texts.get(tried):
             return text
     return ""
 

@@ -48,7 +48,7 @@ class PlanCard:
 
 
 def listed_plans(catalogue: Catalogue) -> list[wire.KnownPlan]:
-    """Return the plans that a catalogue shows, in its order."""
+    """Return the plans that a catalogue shows, in its order and in all its languages."""
     return [_known(plan) for plan in catalogue.plans.values() if plan.listed]
 
 
@@ -57,6 +57,7 @@ def _known(plan: Plan) -> wire.KnownPlan:
         plan=plan.name,
         title=plan.title,
         description=plan.description,
+        others=plan.others,
         allotment_mtok=plan.allotment_mtok,
         calendar=plan.period == "calendar",
         price_minor=plan.price.amount_minor if plan.price else None,
@@ -97,7 +98,7 @@ def plan_cards(
                 if name in profiles
             ],
         )
-        for plan in plans
+        for plan in (known.spoken() for known in plans)
     ]
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from jhub_tokens.facts import Facts
+from jhub_tokens.in_languages import InLanguages
 
 __all__ = [
     "FACT_KINDS",
@@ -105,7 +106,7 @@ class Trial(_Value):
     allotment_mtok: int
 
 
-class Plan(_Value):
+class Plan(InLanguages, _Value):
     """What a member or a team has each period, and what may be started with it."""
 
     name: str
@@ -142,7 +143,7 @@ class Toleration(_Value):
     seconds: int | None = None
 
 
-class Pool(_Value):
+class Pool(InLanguages, _Value):
     """Nodes of one kind in a cluster, and how servers get there."""
 
     name: str
@@ -164,7 +165,7 @@ class Idle(_Value):
     warn_before_ms: tuple[int, ...] = (10 * 60_000, 2 * 60_000)
 
 
-class Profile(_Value):
+class Profile(InLanguages, _Value):
     """Hardware at a rate."""
 
     name: str
@@ -185,7 +186,7 @@ class Profile(_Value):
     environment: dict[str, str] = {}
 
 
-class ImageVersion(_Value):
+class ImageVersion(InLanguages, _Value):
     """One version of an image, with its place in its life."""
 
     tag: str
@@ -256,7 +257,7 @@ class Decision(_Value):
     why: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
-class Team(_Value):
+class Team(InLanguages, _Value):
     """A wallet that the members of a hub group share, with a plan of its own."""
 
     name: str
@@ -268,7 +269,7 @@ class Team(_Value):
     cost_centre: str | None = None
 
 
-class CostCentre(_Value):
+class CostCentre(InLanguages, _Value):
     """Who bears what some members consume, for reports."""
 
     name: str
@@ -281,7 +282,7 @@ class CostCentre(_Value):
         return name in self.members or any(group in groups for group in self.groups)
 
 
-class Catalogue(_Value):
+class Catalogue(InLanguages, _Value):
     """Everything that an operator decides about tokens; see ``docs/catalogue.md``."""
 
     title: str = ""
@@ -305,6 +306,23 @@ class Catalogue(_Value):
     assign: tuple[AssignRule, ...] = ()
     teams: dict[str, Team] = {}
     cost_centres: dict[str, CostCentre] = {}
+
+    def spoken(self, code: str | None = None) -> Self:
+        """Return the catalogue with all its texts in the language `code`, or that of the task."""
+        shown = {
+            kind: {name: item.spoken(code) for name, item in items.items()}
+            for kind, items in (
+                ("plans", self.plans), ("profiles", self.profiles), ("images", self.images),
+                ("pools", self.pools), ("teams", self.teams), ("cost_centres", self.cost_centres),
+            )
+        }  # fmt: skip
+        changed = {
+            kind: items
+            for kind, items in shown.items()
+            if any(item is not getattr(self, kind)[name] for name, item in items.items())
+        }
+        spoken = super().spoken(code)
+        return spoken.model_copy(update=changed) if changed else spoken
 
     def cost_centre_of(self, name: str, groups: Collection[str] = ()) -> str | None:
         """Return the cost centre that names a member: the first in the file's order, if any."""

@@ -18,9 +18,10 @@ from jhub_tokens.catalogue.values import (
     read_bool,
     read_choice,
     read_name,
-    read_text,
+    read_spoken,
     read_whole,
 )
+from jhub_tokens.in_languages import written
 
 __all__ = ["PoolEntry", "Selector", "TolerationEntry"]
 
@@ -67,9 +68,7 @@ class PoolEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    title: Annotated[
-        str, BeforeValidator(lambda value: read_text("" if value is None else value))
-    ] = ""
+    title: Annotated[dict[str, str], BeforeValidator(read_spoken)] = {}
     gpu_model: Annotated[str, BeforeValidator(read_name)] | None = None
     selector: Selector
     tolerations: Annotated[list[TolerationEntry], Field(max_length=100)] = []
@@ -83,7 +82,7 @@ class PoolEntry(BaseModel):
         """Return the pool called `name`."""
         return Pool(
             name=name,
-            title=self.title or name,
+            **written(title=self.title or {"": name}),
             gpu_model=self.gpu_model,
             selector=self.selector,
             tolerations=tuple(entry.to_toleration() for entry in self.tolerations),

@@ -57,6 +57,7 @@ from jhub_tokens.catalogue.values import (
     read_zone,
 )
 from jhub_tokens.facts import NAMES_MAX, Facts
+from jhub_tokens.in_languages import written
 
 __all__ = [
     "AssignEntry",
@@ -178,8 +179,8 @@ class TopUpEntry(_Entry):
 class PlanEntry(_Entry):
     """The keys of one plan."""
 
-    title: Text = ""
-    description: Text = ""
+    title: Spoken = {}
+    description: Spoken = {}
     tokens: Tokens
     period: Annotated[PeriodKind, _one_of("anchored", "calendar")] = "anchored"
     price: PriceValue | None = None
@@ -204,8 +205,7 @@ class PlanEntry(_Entry):
         """Return the plan called `name`."""
         return Plan(
             name=name,
-            title=self.title or name,
-            description=self.description,
+            **written(title=self.title or {"": name}, description=self.description),
             allotment_mtok=self.tokens,
             period=self.period,
             price=self.price,
@@ -245,8 +245,8 @@ class IdleEntry(_Entry):
 class ProfileEntry(_Entry):
     """The keys of one profile."""
 
-    title: Text = ""
-    description: Text = ""
+    title: Spoken = {}
+    description: Spoken = {}
     rate: Rate
     cpu: Cores
     memory: Memory
@@ -271,8 +271,7 @@ class ProfileEntry(_Entry):
         gpu_models = self.gpu_models or list(dict.fromkeys(filter(None, models)))
         return Profile(
             name=name,
-            title=self.title or name,
-            description=self.description,
+            **written(title=self.title or {"": name}, description=self.description),
             rate_mtok_h=self.rate,
             cpu=self.cpu,
             memory_bytes=self.memory,
@@ -292,7 +291,7 @@ class ProfileEntry(_Entry):
 class ImageEntry(_Entry):
     """The keys of one image version."""
 
-    title: Text = ""
+    title: Spoken = {}
     reference: Text | None = None
     accelerator: Annotated[Accelerator, _one_of("gpu", "cpu", "any")] = "any"
     lifecycle: Annotated[Lifecycle, _one_of("recommended", "maintained", "retiring", "retired")] = (
@@ -305,7 +304,7 @@ class ImageEntry(_Entry):
         """Return the image version called `tag`."""
         return ImageVersion(
             tag=tag,
-            title=self.title or tag,
+            **written(title=self.title or {"": tag}),
             reference=self.reference or None,
             accelerator=self.accelerator,
             lifecycle=self.lifecycle,
@@ -351,7 +350,7 @@ class AssignEntry(_Entry):
 class TeamEntry(_Entry):
     """The keys of one team."""
 
-    title: Text = ""
+    title: Spoken = {}
     group: Text
     plan: Name
     member_cap: Tokens | None = None
@@ -362,7 +361,7 @@ class TeamEntry(_Entry):
         """Return the team called `name`."""
         return Team(
             name=name,
-            title=self.title or name,
+            **written(title=self.title or {"": name}),
             group=self.group,
             plan=self.plan,
             member_cap_mtok=self.member_cap,
@@ -374,7 +373,7 @@ class TeamEntry(_Entry):
 class CostCentreEntry(_Entry):
     """The keys of one cost centre."""
 
-    title: Text = ""
+    title: Spoken = {}
     members: list[Text] = []
     groups: list[Text] = []
 
@@ -382,7 +381,7 @@ class CostCentreEntry(_Entry):
         """Return the cost centre called `name`."""
         return CostCentre(
             name=name,
-            title=self.title or name,
+            **written(title=self.title or {"": name}),
             members=tuple(self.members),
             groups=tuple(self.groups),
         )
@@ -391,15 +390,15 @@ class CostCentreEntry(_Entry):
 class CatalogueFile(_Entry):
     """The keys at the top of the file."""
 
-    title: Text = ""
-    banner: Text = ""
+    title: Spoken = {}
+    banner: Spoken = {}
     welcome: Spoken = {}
     announcement: Spoken = {}
     zone: Zone = "UTC"
     enforce: Bool = True
     default_plan: Name
     adopt_profile: Name
-    top_up: Text = ""
+    top_up: Spoken = {}
     top_ups: Annotated[list[TopUpEntry], Field(max_length=100)] = []
     self_service: Annotated[list[OwnChange], Field(max_length=10)] = []
     policy: PolicyEntry = PolicyEntry()
@@ -415,15 +414,13 @@ class CatalogueFile(_Entry):
     def to_catalogue(self) -> Catalogue:
         """Return the catalogue that this file describes."""
         return Catalogue(
-            title=self.title,
-            banner=self.banner,
+            **written(title=self.title, banner=self.banner, top_up=self.top_up),
             welcome=self.welcome,
             announcement=self.announcement,
             zone=self.zone,
             enforce=self.enforce,
             default_plan=self.default_plan,
             adopt_profile=self.adopt_profile,
-            top_up=self.top_up,
             top_ups=tuple(entry.to_top_up() for entry in self.top_ups),
             self_service=tuple(dict.fromkeys(self.self_service)),
             policy=self.policy.to_policy(),

@@ -164,7 +164,7 @@ class BreakGlass:
         """Return what can be started now without asking."""
         if self.act is None or self._catalogue is None:
             return []
-        return allowed_profiles(self.act, self._catalogue)
+        return [p.spoken() for p in allowed_profiles(self.act, self._catalogue)]
 
     async def look(self) -> Act | None:
         """Look at the files, and return what is open now."""

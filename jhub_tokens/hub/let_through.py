@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 
 from jhub_tokens import wire
 from jhub_tokens.hub.acts import Act
+from jhub_tokens.i18n import N_, _
 
 __all__ = ["Wanted", "admission_of", "allowed_profiles", "decide"]
 
-_AGAIN = "Try again once balances can be checked, or ask the operator of this hub."
+_AGAIN = N_("Try again once balances can be checked, or ask the operator of this hub.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +72,18 @@ def decide(
     """
     who = (member.hub_user_id, member.created)
     if any((known.hub_user_id, known.created) == who for known in catalogue.frozen):
-        return _no("frozen", "Your membership is frozen: nothing can be started.")
-    allowed = allowed_profiles(act, catalogue)
-    names = ", ".join(profile.title for profile in allowed) or "nothing"
+        return _no("frozen", _("Your membership is frozen: nothing can be started."))
+    allowed = [profile.spoken() for profile in allowed_profiles(act, catalogue)]
+    names = ", ".join(profile.title for profile in allowed) or _("nothing")
     if not wanted.profile and len(allowed) == 1:
         profile = allowed[0]
     else:
         found = [profile for profile in allowed if profile.profile == wanted.profile]
         if not found:
             known = any(p.profile == wanted.profile for p in catalogue.profiles)
-            message = f"While balances cannot be checked, this can be started: {names}."
+            message = _(
+                "While balances cannot be checked, this can be started: %(names)s.", names=names
+            )
             return _no("plan" if known else "unknown_profile", message)
         profile = found[0]
     chosen = _choose(wanted, profile, offered_images(profile, catalogue, now_ms))
@@ -89,13 +92,16 @@ def decide(
     if wanted.payer:
         groups = [team.group for team in catalogue.teams if team.team == wanted.payer]
         if not groups:
-            return _no("unknown_team", f"There is no team “{wanted.payer[:80]}”.")
+            return _no("unknown_team", _("There is no team “%(team)s”.", team=wanted.payer[:80]))
         if groups[0] not in member.groups:
-            return _no("not_in_team", f"You are not in the team “{wanted.payer[:80]}”.")
+            return _no(
+                "not_in_team", _("You are not in the team %(team)s.", team=wanted.payer[:80])
+            )
     if running.count(who) >= act.member_servers_max:
-        return _no("limit", "While balances cannot be checked, you cannot start another server.")
+        message = _("While balances cannot be checked, you cannot start another server.")
+        return _no("limit", message)
     if act.servers_max is not None and len(running) >= act.servers_max:
-        message = "As many servers were started as can be while balances cannot be checked."
+        message = _("As many servers were started as can be while balances cannot be checked.")
         return _no("limit", message)
     return chosen
 
@@ -105,14 +111,28 @@ def _choose(
 ) -> Chosen | wire.Refusal:
     by_tag = {image.tag: image for image in images}
     if wanted.image and wanted.image not in by_tag:
-        message = f"The image “{wanted.image[:80]}” cannot be started with {profile.title}."
+        message = _(
+            "The image “%(image)s” cannot be started with %(profile)s.",
+            image=wanted.image[:80],
+            profile=profile.title,
+        )
         return _no("unknown_image", message)
     models = profile.hardware.gpu_models
     if wanted.gpu_model and wanted.gpu_model not in models:
-        return _no("bad_choice", f"{profile.title} has no GPU model “{wanted.gpu_model[:80]}”.")
+        message = _(
+            "%(profile)s has no GPU model “%(model)s”.",
+            profile=profile.title,
+            model=wanted.gpu_model[:80],
+        )
+        return _no("bad_choice", message)
     longest_ms = profile.max_run_ms
     if wanted.max_run_ms is not None and longest_ms is not None and wanted.max_run_ms > longest_ms:
-        return _no("bad_choice", f"{profile.title} runs for {longest_ms / 3_600_000:g} h at most.")
+        message = _(
+            "%(profile)s runs for %(hours)s hours at most.",
+            profile=profile.title,
+            hours=f"{longest_ms / 3_600_000:g}",
+        )
+        return _no("bad_choice", message)
     return Chosen(
         profile,
         by_tag[wanted.image] if wanted.image else next(iter(images), None),
@@ -123,7 +143,7 @@ def _choose(
 
 
 def _no(code: wire.RefusalCode, message: str) -> wire.Refusal:
-    return wire.Refusal(code=code, message=message, remedy=_AGAIN)
+    return wire.Refusal(code=code, message=message, remedy=_(_AGAIN))
 
 
 def admission_of(chosen: Chosen, start_key: str) -> wire.Admission:

@@ -155,6 +155,7 @@ async def _window() -> Window:
     catalogue = await read() if read is not None else None
     profiles: Mapping[str, tuple[str, int, Hardware]]
     if catalogue is not None:
+        catalogue = catalogue.spoken()
         profiles = {
             name: (profile.title, profile.rate_mtok_h, profile)
             for name, profile in catalogue.profiles.items()
@@ -169,11 +170,11 @@ async def _window() -> Window:
     if known is None:
         return Window("", "", "", [])
     profiles = {
-        profile.profile: (profile.title, profile.rate_mtok_h, profile.hardware)
+        profile.profile: (profile.spoken().title, profile.rate_mtok_h, profile.hardware)
         for profile in known.profiles
     }
     return Window(
-        known.title,
+        known.spoken().title,
         i18n.spoken(known.welcome),
         i18n.spoken(known.announcement),
         plan_cards(known.plans, profiles),

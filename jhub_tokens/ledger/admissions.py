@@ -68,7 +68,8 @@ def admit(
     chosen = _choose(catalogue, now_ms, profile, image, gpu_model)
     if chosen[0].files and payer:
         message = _(
-            "%(profile)s is free of charge, so no team pays for it.", profile=chosen[0].title
+            "%(profile)s is free of charge, so no team pays for it.",
+            profile=chosen[0].spoken().title,
         )
         raise NotAdmitted("bad_choice", message, field="payer")
     longest_ms = _longest_run_ms(chosen[0], max_run_ms)
@@ -128,7 +129,7 @@ def paying_wallet(
         raise NotAdmitted("unknown_team", message, field="payer")
     wallet = load_team_wallet(connection, catalogue, now_ms, team_id, lock=lock)
     if not is_in_team(connection, team_id, member_id):
-        message = _("You are not in the team %(team)s.", team=catalogue.teams[payer].title)
+        message = _("You are not in the team %(team)s.", team=catalogue.teams[payer].spoken().title)
         raise NotAdmitted("not_in_team", message, field="payer")
     return wallet
 
@@ -153,7 +154,9 @@ def _longest_run_ms(profile: Profile, chosen_ms: int | None) -> int | None:
     if profile.max_run_ms is not None and chosen_ms > profile.max_run_ms:
         hours = f"{profile.max_run_ms / 3_600_000:g}"
         message = _(
-            "%(profile)s runs for %(hours)s hours at most.", profile=profile.title, hours=hours
+            "%(profile)s runs for %(hours)s hours at most.",
+            profile=profile.spoken().title,
+            hours=hours,
         )
         raise NotAdmitted("bad_choice", message, field="max_run_ms")
     return chosen_ms
@@ -220,7 +223,9 @@ def _choose(
             code = "unknown_image"
         elif version.is_retired(today):
             message = _(
-                "The image %(title)s (%(image)s) is retired.", title=version.title, image=image
+                "The image %(title)s (%(image)s) is retired.",
+                title=version.spoken().title,
+                image=image,
             )
             if version.successor:
                 message += " " + _("Use %(image)s instead.", image=version.successor)
@@ -229,7 +234,7 @@ def _choose(
             message = _(
                 "The image %(image)s is not made for %(profile)s.",
                 image=image,
-                profile=profile.title,
+                profile=profile.spoken().title,
             )
             code = "bad_choice"
         if offered and code != "retired_image":
@@ -243,7 +248,7 @@ def _choose(
             "bad_choice",
             _(
                 "%(profile)s has no GPU model “%(model)s”. It has: %(models)s.",
-                profile=profile.title,
+                profile=profile.spoken().title,
                 model=gpu[:80],
                 models=models,
             ),
@@ -267,8 +272,8 @@ def _refusal(
     if profile.name not in plan.profiles:
         message = _(
             "The plan %(plan)s does not include %(profile)s.",
-            plan=plan.title,
-            profile=profile.title,
+            plan=plan.spoken().title,
+            profile=profile.spoken().title,
         )
         return NotAdmitted("plan", message)
     # An earlier server of this name is over, even if its end has yet to be reported.
@@ -276,7 +281,7 @@ def _refusal(
     files = [s for s in others if s["files"]]
     if profile.files:
         # It costs nothing and is there for when nothing else can start.
-        message = _("%(profile)s runs once at a time.", profile=profile.title)
+        message = _("%(profile)s runs once at a time.", profile=profile.spoken().title)
         return NotAdmitted("limit", message) if files else None
     others = [s for s in others if not s["files"]]
     if len(others) >= plan.max_servers:
@@ -284,14 +289,14 @@ def _refusal(
             "The plan %(plan)s runs one server at a time.",
             "The plan %(plan)s runs %(count)s servers at a time.",
             plan.max_servers,
-            plan=plan.title,
+            plan=plan.spoken().title,
         )
         return NotAdmitted("limit", message)
     gpus = profile.gpus + sum(s["gpus"] for s in others)
     if profile.gpus and plan.max_gpus is not None and gpus > plan.max_gpus:
         message = _(
             "The plan %(plan)s runs on %(most)s GPUs at a time; this makes %(gpus)s.",
-            plan=plan.title,
+            plan=plan.spoken().title,
             most=plan.max_gpus,
             gpus=gpus,
         )
@@ -309,7 +314,7 @@ def _refusal(
             _(
                 "The balance is %(missing)s tokens short of what %(profile)s needs.",
                 missing=format_tokens(missing),
-                profile=profile.title,
+                profile=profile.spoken().title,
             ),
             missing_grains=missing,
         )
@@ -339,7 +344,7 @@ def _over_limit(profile: Profile, limit: Limit, missing_grains: int) -> NotAdmit
             _LIMITS[limit.reason],
             limit=format_tokens(limit.amount_grains),
             missing=format_tokens(missing_grains),
-            profile=profile.title,
+            profile=profile.spoken().title,
         ),
         missing_grains=missing_grains,
         until_ms=limit.until_ms,

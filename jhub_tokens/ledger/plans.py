@@ -116,8 +116,8 @@ def change_in_wallet(
             _(
                 "%(plan)s has no more tokens than %(present)s: such a change waits for the next "
                 "period.",
-                plan=target.title,
-                present=present.title,
+                plan=target.spoken().title,
+                present=present.spoken().title,
             ),
             "when",
         )
@@ -152,7 +152,7 @@ def try_in_wallet(
     """Start a trial of `target` in a settled wallet, and save it."""
     subscription, now_ms = wallet.subscription, wallet.now_ms
     if target.trial is None:
-        message = _("The plan %(plan)s has no trial.", plan=target.title)
+        message = _("The plan %(plan)s has no trial.", plan=target.spoken().title)
         raise LedgerError("no_trial", message, "plan")
     if own_plan(subscription, catalogue).name == target.name:
         raise _same_plan(target)
@@ -162,7 +162,9 @@ def try_in_wallet(
         _changes.c.plan == target.name,
     )
     if wallet.connection.execute(tried).first() is not None:
-        message = _("%(plan)s was tried before; each plan can be tried once.", plan=target.title)
+        message = _(
+            "%(plan)s was tried before; each plan can be tried once.", plan=target.spoken().title
+        )
         raise LedgerError("tried_before", message, "plan")
     if subscription["trial_until_ms"] is not None:
         message = _("Another trial is running; wait for its end.")
@@ -202,7 +204,7 @@ def cancel_in_wallet(
     """Let the plan of a settled wallet end with its period, and save it."""
     default = catalogue.plans[catalogue.default_plan]
     if own_plan(wallet.subscription, catalogue).name == default.name:
-        message = _("The plan is %(plan)s, which everybody has.", plan=default.title)
+        message = _("The plan is %(plan)s, which everybody has.", plan=default.spoken().title)
         raise LedgerError("nothing_to_cancel", message, "plan")
     wallet.subscription["pinned"] = True
     change = _schedule(wallet, "cancel", default, actor, reason)
@@ -280,7 +282,7 @@ def find_plan(catalogue: Catalogue, name: str) -> Plan:
 
 
 def _same_plan(plan: Plan) -> LedgerError:
-    message = _("The plan is %(plan)s already.", plan=plan.title)
+    message = _("The plan is %(plan)s already.", plan=plan.spoken().title)
     return LedgerError("same_plan", message, "plan")
 
 

@@ -230,7 +230,7 @@ def keep_running(
                 "keep_not_allowed",
                 _(
                     "The plan %(plan)s does not let idle servers run on.",
-                    plan=wallet.terms.plan.title,
+                    plan=wallet.terms.plan.spoken().title,
                 ),
                 "until_ms",
             )

@@ -17,7 +17,7 @@ import structlog
 
 from jhub_tokens.catalogue import Catalogue, CatalogueError, load_catalogue
 from jhub_tokens.clock import Clock
-from jhub_tokens.i18n import N_
+from jhub_tokens.i18n import LANGUAGES, N_, language
 from jhub_tokens.ledger import DatabaseProblem, Ledger, open_ledger
 from jhub_tokens.service.errors import Unavailable, url_without_passwords
 from jhub_tokens.service.executors import Workers
@@ -47,6 +47,7 @@ class CatalogueSource:
         self.path = path
         self.problem = ""  #: why the file's present content is not used; empty if it is
         self._catalogue: Catalogue | None = None
+        self._spoken: dict[str, Catalogue] = {}
         self._seen: tuple[int, int, int] | None = None
         self._digest = b""
 
@@ -67,6 +68,11 @@ class CatalogueSource:
             )
         return self._catalogue
 
+    def spoken(self) -> Catalogue:
+        """Return the last good catalogue in the language of the task; raises like `current`."""
+        current = self.current
+        return self._spoken.get(language(), current)
+
     def refresh(self) -> bool:
         """Read the file if it has changed; return whether `current` is another one now."""
         stamp = self._stamp()
@@ -85,6 +91,7 @@ class CatalogueSource:
             log.info("catalogue in use again", path=str(self.path))
         self.problem, self._digest = "", digest
         changed, self._catalogue = self._catalogue is not None, catalogue
+        self._spoken = {code: catalogue.spoken(code) for code in LANGUAGES}
         if changed:
             log.info("catalogue reloaded", path=str(self.path))
         return changed
@@ -148,14 +155,14 @@ class Books:
 
     @property
     def catalogue(self) -> Catalogue:
-        """The catalogue in force.
+        """The catalogue in force, with its texts in the language of the task.
 
         Raises
         ------
         Unavailable
             If there has been no good one yet.
         """
-        return self.source.current
+        return self.source.spoken()
 
     @property
     def is_open(self) -> bool:

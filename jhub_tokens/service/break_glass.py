@@ -30,7 +30,8 @@ log = structlog.get_logger(__name__)
 
 async def hub_catalogue(service: Service) -> HubCatalogue:
     """Return what the hub needs to let starts through while it cannot ask."""
-    ledger, catalogue = service.books.ledger, service.books.catalogue
+    # In all languages: those who will look at it are not those for whom it is fetched.
+    ledger, catalogue = service.books.ledger, service.books.source.current
     frozen = await service.workers.read(ledger.break_glass.frozen)
     return _hub_catalogue(catalogue, frozen, service.clock.now_ms())
 
@@ -40,6 +41,7 @@ def _hub_catalogue(
 ) -> HubCatalogue:
     return HubCatalogue(
         title=catalogue.title,
+        others=catalogue.others,
         welcome=catalogue.welcome,
         announcement=catalogue.announcement,
         plans=listed_plans(catalogue),
@@ -52,7 +54,7 @@ def _hub_catalogue(
             for profile in catalogue.profiles.values()
         ],
         teams=[
-            KnownTeam(team=team.name, title=team.title, group=team.group)
+            KnownTeam(team=team.name, title=team.title, others=team.others, group=team.group)
             for team in catalogue.teams.values()
         ],
         frozen=[FrozenMember(hub_user_id=user_id, created=created) for user_id, created in frozen],

@@ -70,17 +70,17 @@ def _entry(notice: NoticeRecord) -> tuple[str, str]:
 def _fill(template: str, notice: NoticeRecord, catalogue: Catalogue, now_ms: int | None) -> str:
     words, params = _words(notice), notice.params
     language, zone = notice.language, notice.zone or catalogue.zone
-    servers, alone = _servers(params, catalogue, words)
+    servers, alone = _servers(params, catalogue, words, language)
     plan = catalogue.plans.get(str(params.get("plan")))
     team = catalogue.teams.get(str(params.get("team")))
     values: dict[str, Any] = {
         "percent": params.get("percent"),
         "left": duration_text(_int(params.get("threshold_ms")), language),
         "tokens": tokens_text(abs(_int(params.get("grains"))), language),
-        "plan": plan.title if plan else params.get("plan"),
+        "plan": plan.spoken(language).title if plan else params.get("plan"),
         "servers": servers,
-        "server": _title(params, catalogue),
-        "team": team.title if team else params.get("team"),
+        "server": _title(params, catalogue, language),
+        "team": team.spoken(language).title if team else params.get("team"),
         "name": params.get("name"),
         "key_name": params.get("key_name"),
         "fingerprint": params.get("fingerprint"),
@@ -114,22 +114,24 @@ def _reason(notice: NoticeRecord) -> str:
     return str(notice.params.get("reason") or "dry")
 
 
-def _servers(params: Mapping[str, object], catalogue: Catalogue, words: Words) -> tuple[str, bool]:
+def _servers(
+    params: Mapping[str, object], catalogue: Catalogue, words: Words, language: str
+) -> tuple[str, bool]:
     """Return what a notice is about, and whether that is one server alone."""
     servers = params.get("servers")
     titles = []
     for server in servers if isinstance(servers, (list, tuple)) else []:
-        titles.append(_title(server, catalogue))
+        titles.append(_title(server, catalogue, language))
     if not titles:
         return words.any_servers, False
     template = words.one_server if len(titles) == 1 else words.servers
     return template.format(titles=words.joined.join(titles)), len(titles) == 1
 
 
-def _title(server: Mapping[str, object], catalogue: Catalogue) -> str:
+def _title(server: Mapping[str, object], catalogue: Catalogue, language: str) -> str:
     """Return how people know a server: by its profile, and its name if it has one."""
     profile = catalogue.profiles.get(str(server.get("profile")))
-    title = profile.title if profile else str(server.get("profile"))
+    title = profile.spoken(language).title if profile else str(server.get("profile"))
     name = str(server.get("server_name") or "")
     return f"{title} “{name}”" if name else title
 

@@ -171,6 +171,7 @@ def known_profile(profile: Profile, catalogue: Catalogue, now_ms: int) -> KnownP
         profile=profile.name,
         title=profile.title,
         description=profile.description,
+        others=profile.others,
         rate_mtok_h=profile.rate_mtok_h,
         rate=texts.rate_text(profile.rate_mtok_h),
         hardware=_hardware(profile, catalogue),

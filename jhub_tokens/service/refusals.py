@@ -54,7 +54,7 @@ class Situation:
     @property
     def plan(self) -> Plan:
         """The plan that holds: the member's or the team's, or that of a trial."""
-        return self.wallet.plan
+        return self.wallet.plan.spoken()
 
     @property
     def whose(self) -> str:

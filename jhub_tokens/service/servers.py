@@ -158,7 +158,7 @@ def _read(
     return ServerView(
         member=member.name,
         server_name=server_name,
-        plan_title=state.plan.title,
+        plan_title=state.plan.spoken().title,
         team=state.team,
         balance=Amount.of(state.balance_grains),
         allotment=Amount.of(state.allotment_grains),

@@ -108,7 +108,7 @@ async def team_page(service: Service, team: Team, viewer: MemberRecord) -> TeamP
     taken = len(found.members) + len(found.invitations)
     return TeamPageView(
         team=team,
-        plan_title=wallet.plan.title,
+        plan_title=wallet.plan.spoken().title,
         balance_grains=wallet.balance_grains,
         allotment_grains=wallet.allotment_grains,
         used_grains=wallet.used_grains,

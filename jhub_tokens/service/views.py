@@ -76,7 +76,7 @@ def standing(
         name=member.name,
         state=member.state,
         plan=member.plan,
-        plan_title=wallet.plan.title,
+        plan_title=wallet.plan.spoken().title,
         balance=Amount.of(wallet.balance_grains),
         allotment=Amount.of(wallet.allotment_grains),
         used=Amount.of(wallet.used_grains),

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from jhub_tokens.in_languages import InLanguages
 from jhub_tokens.wire.base import INT64_MAX, AgeMs, Amount, Identity, Key, Name, Wire
 from jhub_tokens.wire.snapshots import TRANSIT_MS_MAX
 from jhub_tokens.wire.starts import HardwareModel, ImageChoice, NodePool
@@ -46,7 +47,7 @@ class KnownImage(ImageChoice):
     reference: str | None = None
 
 
-class KnownProfile(Wire):
+class KnownProfile(InLanguages, Wire):
     """A profile with all that a start of it needs."""
 
     profile: str
@@ -64,7 +65,7 @@ class KnownProfile(Wire):
     files: bool = False
 
 
-class KnownPlan(Wire):
+class KnownPlan(InLanguages, Wire):
     """A plan as the sign-in page shows it."""
 
     plan: str
@@ -80,7 +81,7 @@ class KnownPlan(Wire):
     trial_ms: int | None = None
 
 
-class KnownTeam(Wire):
+class KnownTeam(InLanguages, Wire):
     """A team that can pay for the members of a hub group."""
 
     team: str
@@ -95,7 +96,7 @@ class FrozenMember(Wire):
     created: str
 
 
-class HubCatalogue(Wire):
+class HubCatalogue(InLanguages, Wire):
     """What the hub keeps for the time when the service is away."""
 
     title: str = ""

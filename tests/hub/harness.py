@@ -46,7 +46,7 @@ profiles:
     memory: 8G
     environment: {{FROM_PROFILE: "yes"}}
   gpu:
-    title: One GPU
+    title: {{en: One GPU, zh: 单 GPU}}
     rate: 600
     cpu: 8
     memory: 32G
@@ -59,7 +59,7 @@ plans:
     profiles: [cpu]
     max_servers: 1
   pro:
-    title: Pro
+    title: {{en: Pro, zh: 专业版}}
     tokens: 300
     profiles: [cpu, gpu]
     max_servers: 2
@@ -411,9 +411,14 @@ class HubProcess:
 
     # --- a browser ------------------------------------------------------------------------
 
-    def sign_in(self, name: str, password: str = "demo") -> Browser:
+    def browser(self) -> Browser:
+        """Return a browser that nobody has signed in with; it is closed with the hub."""
         browser = Browser(self.url)
         self.browsers.append(browser)
+        return browser
+
+    def sign_in(self, name: str, password: str = "demo") -> Browser:
+        browser = self.browser()
         page = browser.get("/hub/login")
         response = browser.client.post(
             "/hub/login",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jhub_tokens import wire
+from jhub_tokens import i18n, wire
 from jhub_tokens.clock import ManualClock
 from jhub_tokens.hub.acts import MINUTE_MS, ActError, ActFiles
 from jhub_tokens.hub.glass import BreakGlass
@@ -38,6 +38,7 @@ CATALOGUE = wire.HubCatalogue(
                 wire.KnownImage(tag="py", title="Py", lifecycle="maintained", reference="r/py:1"),
             ],
             environment={"FROM": "profile"}, max_run_ms=3_600_000,
+            others={"zh": {"title": "处理器"}},
         ),
         wire.KnownProfile(
             profile="gpu", title="GPU", rate_mtok_h=9000, rate="9", hardware=hardware(1)
@@ -148,6 +149,19 @@ async def test_what_was_not_on_offer_does_not_go_through(
     world.open()
     answer = await world.start(**choice)
     assert isinstance(answer, wire.Refusal) and answer.code == code
+
+
+async def test_a_refusal_is_in_the_reader_s_language_without_the_service(world: World) -> None:
+    world.open()
+    with i18n.speaking("zh"):
+        answer = await world.start("gpu")
+        assert [profile.title for profile in world.glass.profiles()] == ["处理器"]
+        assert isinstance(answer, wire.Refusal)
+        assert answer.message == "在无法核查余额期间，可以启动：处理器。"
+        assert answer.remedy == "请在余额可以核查后重试，或联系此 Hub 的运营者。"
+    answer = await world.start("gpu")
+    assert isinstance(answer, wire.Refusal)
+    assert answer.message == "While balances cannot be checked, this can be started: CPU."
 
 
 async def test_an_operator_names_the_profiles(world: World) -> None:

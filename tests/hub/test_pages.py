@@ -104,10 +104,13 @@ def test_the_sign_in_page_shows_the_plans_in_the_reader_s_language(hub: HubProce
     page = httpx.get(f"{hub.url}/hub/login").text
     assert 'data-plan="pro"' in page
     assert "300 tokens a month" in page
+    assert "One GPU" in page and ">Pro<" in page
     assert 'id="jt-languages"' in page
     chinese = httpx.get(f"{hub.url}/hub/login", headers={"Accept-Language": "zh-CN"}).text
     assert '<html lang="zh-CN">' in chinese
     assert "每月 300 个代币" in chinese
+    assert "单 GPU" in chinese and ">专业版<" in chinese
+    assert "One GPU" not in chinese and ">Pro<" not in chinese
     assert "用户名：" in chinese
 
 
@@ -118,13 +121,15 @@ def test_the_sign_in_page_needs_no_token_service(make_hub: MakeHub) -> None:
     assert "Sign in with Somebody" in " ".join(page.split())
     assert 'data-plan="basic"' in page
     assert "one server at a time" in page
+    chinese = httpx.get(f"{hub.url}/hub/login", headers={"Accept-Language": "zh-CN"}).text
+    assert "单 GPU" in chinese and ">专业版<" in chinese
 
 
 def test_a_refusal_is_in_the_reader_s_language(hub: HubProcess) -> None:
     browser = hub.sign_in("page-zh")
     browser.client.headers["Accept-Language"] = "zh-CN"
     page = browser.post_spawn({"profile": "gpu"}).text
-    assert "您的套餐“Basic”不包含“One GPU”" in page
+    assert "您的套餐“Basic”不包含“单 GPU”" in page
     assert "启动服务器" in page, "the hub's own heading"
     assert "您的额度" in browser.get("/hub/spawn").text
 

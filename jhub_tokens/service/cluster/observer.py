@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from jhub_tokens import i18n
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.clock import Clock
 from jhub_tokens.ledger.ends import ClusterEnd
@@ -104,7 +105,7 @@ class ClusterObserver:
         self._sessions: dict[str, str] = {}  # pods, and the open session each is for
         self._said: set[str] = set()  # strays that were logged
         self._asked: dict[str, Amounts] = {}  # what the latest server of each profile takes
-        self._board: Board | None = None
+        self._boards: dict[str, Board] = {}  # by language, since pools have titles
         self.looks = 0  #: looks for pods without a session since the start
 
     @property
@@ -195,7 +196,7 @@ class ClusterObserver:
         self._waits.note(pod)
         if pod.profile is not None and pod.requests is not None and not change.gone:
             self._asked[pod.profile] = pod.requests
-        self._board = None
+        self._boards.clear()
         self._judge(pod, change.at_ms, change.known_ms, gone=change.gone)
         if change.gone:
             self._sessions.pop(pod.uid, None)
@@ -203,7 +204,7 @@ class ClusterObserver:
     def _node_changed(self, change: Change[NodeSeen]) -> None:
         node = change.item
         self._nodes[node.name] = node
-        self._board = None
+        self._boards.clear()
         if change.gone:
             known_ms = change.known_ms or change.at_ms
             self._gone_nodes[node.name] = known_ms
@@ -370,10 +371,10 @@ class ClusterObserver:
         if any(watch is None or not watch.is_fresh(now_ms) for watch in watches):
             return None
         assert self.pods is not None and self.nodes is not None and self.loads is not None
-        board = self._board
+        board = self._boards.get(i18n.language())
         is_old = board is None or not 0 <= now_ms - board.now_ms < BOARD_MS
         if board is None or is_old or board.catalogue is not catalogue:
-            board = self._board = Board(
+            board = self._boards[i18n.language()] = Board(
                 catalogue,
                 list(self.nodes.items.values()),
                 taken_of(self.loads.items.values()),

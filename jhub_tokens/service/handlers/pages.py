@@ -182,7 +182,7 @@ def _forecast(wallet: WalletView) -> Forecast:
         left_grains=wallet.left_at_end_grains if wallet.burn_mtok_h else None,
         pace_grains=None if early else wallet.used_grains * length_ms // elapsed_ms,
         renewal_grains=wallet.next_plan.allotment_mtok * GRAINS_PER_MILLITOKEN,
-        next_plan=wallet.next_plan.title,
+        next_plan=wallet.next_plan.spoken().title,
     )
 
 

@@ -23,7 +23,7 @@ class CataloguePage(AdminPage):
     async def get(self) -> None:
         """Show the catalogue."""
         source = self.service.books.source
-        catalogue = source.current
+        catalogue = source.spoken()
         self.show(
             "admin/catalogue.html",
             catalogue=catalogue,
