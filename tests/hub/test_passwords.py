@@ -14,7 +14,6 @@ import pytest
 from jhub_authenticator.password_store import AccountError, PasswordStore
 from jhub_authenticator.passwords import Guesses
 from jhub_tokens.cli import main
-from tests.hub.browser import Browser
 from tests.hub.conftest import hubs
 from tests.hub.harness import HubProcess
 
@@ -144,8 +143,7 @@ def classroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
 
 
 def sign_up(hub: HubProcess, name: str, password: str = GOOD, again: str = GOOD) -> httpx.Response:
-    browser = Browser(hub.url)
-    hub.browsers.append(browser)
+    browser = hub.browser()
     xsrf = browser.xsrf(browser.get("/hub/signup").text)
     form = {"username": name, "password": password, "again": again, "_xsrf": xsrf}
     answer = browser.client.post("/hub/signup", data=form)
@@ -155,7 +153,7 @@ def sign_up(hub: HubProcess, name: str, password: str = GOOD, again: str = GOOD)
 
 def test_sign_up_approval_and_sign_in(classroom: HubProcess) -> None:
     hub = classroom
-    assert 'href="/hub/signup"' in Browser(hub.url).get("/hub/login").text
+    assert 'href="/hub/signup"' in hub.browser().get("/hub/login").text
     assert "approve" in sign_up(hub, "pupil").text
     waiting = hub.sign_in("pupil", GOOD).page
     assert waiting.status_code == 403 and "waits for an administrator" in waiting.text
