@@ -24,7 +24,7 @@ _DAY_MS = 24 * _HOUR_MS
 _PAST_DAYS = 45
 
 CATALOGUE = """\
-title: Deep learning workspaces
+title: {en: Deep learning workspaces, zh: 深度学习工作空间}
 welcome:
   en: Notebooks on CPUs and GPUs for the whole institute.
   zh: 面向全所的 CPU 与 GPU 笔记本。
@@ -34,7 +34,7 @@ announcement:
 zone: UTC
 default_plan: basic
 adopt_profile: cpu
-top_up: Ask the help desk for more tokens.
+top_up: {en: Ask the help desk for more tokens., zh: 如需更多代币，请联系服务台。}
 policy:
   minimum_run: 5m
   grace: 2m
@@ -44,21 +44,23 @@ policy:
 profiles:
   cpu:
     title: CPU
-    description: For writing, data preparation and small models.
+    description:
+      en: For writing, data preparation and small models.
+      zh: 适合写代码、准备数据和小型模型。
     rate: 1
     cpu: 4
     memory: 8G
   gpu:
-    title: One GPU
-    description: For training on a single card.
+    title: {en: One GPU, zh: 单 GPU}
+    description: {en: For training on a single card., zh: 适合单卡训练。}
     rate: 10
     cpu: 8
     memory: 32G
     gpus: 1
     gpu_models: [T4, A100]
   gpu4:
-    title: Four A100
-    description: For multi-card training.
+    title: {en: Four A100, zh: 四张 A100}
+    description: {en: For multi-card training., zh: 适合多卡训练。}
     rate: 30
     cpu: 32
     memory: 128G
@@ -67,21 +69,25 @@ profiles:
     max_run: 12h
 plans:
   basic:
-    title: Basic
-    description: CPU workspaces for learning and small projects.
+    title: {en: Basic, zh: 基础版}
+    description:
+      en: CPU workspaces for learning and small projects.
+      zh: CPU 工作空间，适合学习和小型项目。
     tokens: 50
     profiles: [cpu]
   pro:
-    title: Pro
-    description: CPU and single-GPU workspaces.
+    title: {en: Pro, zh: 专业版}
+    description: {en: CPU and single-GPU workspaces., zh: CPU 和单 GPU 工作空间。}
     tokens: 300
     price: 20 EUR
     trial: {tokens: 20, duration: 7d}
     profiles: [cpu, gpu]
     max_servers: 2
   enterprise:
-    title: Enterprise
-    description: Everything, for groups with large models.
+    title: {en: Enterprise, zh: 企业版}
+    description:
+      en: Everything, for groups with large models.
+      zh: 全部资源，适合使用大模型的团队。
     tokens: 2000
     price: 120 EUR
     profiles: [cpu, gpu, gpu4]
@@ -100,7 +106,12 @@ assign:
   - {plan: enterprise, members: [edsger]}
   - {plan: pro, groups: [vision]}
 teams:
-  vision: {title: Vision group, group: vision, plan: enterprise, owners: [grace], member_cap: 500}
+  vision:
+    title: {en: Vision group, zh: 视觉组}
+    group: vision
+    plan: enterprise
+    owners: [grace]
+    member_cap: 500
 """
 
 #: Who lives there, and what they start.

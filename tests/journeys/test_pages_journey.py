@@ -19,9 +19,10 @@ from babel.messages.pofile import read_po
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from jhub_tokens import i18n
+from jhub_tokens.catalogue import parse_catalogue
 from tests.hub.harness import HubProcess
 from tests.journeys.axe import barriers
-from tests.journeys.inhabited import inhabit
+from tests.journeys.inhabited import CATALOGUE, inhabit
 from tests.journeys.pages_table import HUB_ROWS, PASSWORD_ROWS, Row
 
 pytestmark = pytest.mark.journey
@@ -184,7 +185,7 @@ def look_at(world: World, row: Row, language: str, scheme: str, *, images: bool 
         assert answer is not None and answer.status == row.status
         assert page.locator("html").get_attribute("lang") == i18n.TAGS[language]
         if images and row.image and scheme == "light":
-            _take(page, row.image, language)
+            _take(page, row.image, language, world.hub.directory)
         text = page.evaluate(_TEXT, row.hubs_own)
         # What a browser says of an answer like this one; and before axe-core adds styles.
         console = [line for line in broken if f"status of {row.status}" not in line]
@@ -224,7 +225,7 @@ def _too_wide(page: Page, width: int, row: Row) -> list[str]:
 
 
 def _left_in_english(text: str) -> list[str]:
-    return [message for message in _sentences() if message in text]
+    return [message for message in (*_sentences(), *_english_names()) if message in text]
 
 
 def _sentences() -> list[str]:
@@ -238,10 +239,31 @@ def _sentences() -> list[str]:
     return [message for message in found if len(message) > 10]
 
 
-def _take(page: Page, name: str, language: str) -> None:
-    """Keep a picture of a page for the guides, small enough for a repository."""
+def _english_names() -> list[str]:
+    """Return what the catalogue calls things in English, where that cannot be another word."""
+    catalogue = parse_catalogue(CATALOGUE)
+    kinds = (catalogue.plans, catalogue.profiles, catalogue.teams)
+    named = [catalogue, *(item for kind in kinds for item in kind.values())]
+    texts = [text for item in named for text in item.others.get(i18n.SOURCE, {}).values()]
+    return [text for text in texts if " " in text]
+
+
+def _take(page: Page, name: str, language: str, directory: Path) -> None:
+    """Keep a picture of a page for the guides, small enough for a repository.
+
+    The files of the hub that is looked at are in no reader's way.
+    """
     from PIL import Image
 
+    page.evaluate(
+        """(directory) => {
+            const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+            while (texts.nextNode())
+                texts.currentNode.data =
+                    texts.currentNode.data.replaceAll(directory, "/srv/jupyterhub");
+        }""",
+        str(directory),
+    )
     page.set_viewport_size({"width": 1000, "height": 640})
     shot = Image.open(io.BytesIO(page.screenshot(full_page=True)))
     folder = _IMAGES if language == i18n.SOURCE else _IMAGES / language
