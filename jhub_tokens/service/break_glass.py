@@ -41,7 +41,11 @@ def _hub_catalogue(
 ) -> HubCatalogue:
     return HubCatalogue(
         title=catalogue.title,
-        others=catalogue.others,
+        others={
+            code: {"title": said["title"]}
+            for code, said in catalogue.others.items()
+            if "title" in said
+        },
         welcome=catalogue.welcome,
         announcement=catalogue.announcement,
         plans=listed_plans(catalogue),
