@@ -23,8 +23,8 @@ LAB_WHEEL := dist/jhub_tokens_lab-*.whl
 LAB_SOURCES := $(wildcard labextension/src/* labextension/style/* labextension/jhub_tokens_lab/*.py)
 CONSTRAINTS := requirements/hub-$(HUB).txt
 ARTEFACTS := test-artefacts/hub-$(HUB)
-# Four at a time on two cores: whole hubs mostly wait. They come first, see tests/conftest.py.
-PYTEST_ALL := JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests -n 4 --dist loadfile \
+# Three at a time on two cores: whole hubs mostly wait. They come first, see tests/conftest.py.
+PYTEST_ALL := JHUB_TOKENS_ARTEFACTS=$(ARTEFACTS) $(BIN)/pytest tests -n 3 --dist loadfile \
 	--ignore=tests/helm \
 	--no-loadscope-reorder
 LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --no-annotate --no-emit-index-url \

@@ -194,6 +194,7 @@ def test_a_bad_database_does_not_stop_the_hub(make_hub: MakeHub, database: str) 
     hub.start()  # its books are audited at the end like all others
 
 
+@pytest.mark.slow
 def test_a_hub_does_not_start_on_a_bad_catalogue_and_runs_on_when_it_goes_bad(
     make_hub: MakeHub,
 ) -> None:

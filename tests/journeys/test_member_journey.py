@@ -24,6 +24,29 @@ def contexts(browser: Browser) -> Iterator[list[BrowserContext]]:
         context.close()
 
 
+@pytest.fixture(scope="module")
+def used(demo: DemoHub) -> DemoHub:
+    """The demo after grace has used a CPU for a moment: there is something to show."""
+    with demo.api(demo.token_of("admin")) as admin:
+        admin.post("/hub/api/users/grace")
+        started = admin.post("/hub/api/users/grace/server", json={"profile": "cpu"})
+        assert started.status_code in (201, 202), started.text
+
+        def server() -> dict[str, object]:
+            user = admin.get("/hub/api/users/grace").json()
+            return dict(user["servers"].get("", {}))
+
+        def charged() -> bool:
+            lines = demo.statement("grace")["lines"]
+            return any(line["kind"] == "usage" and line["tokens"] != "0" for line in lines)
+
+        wait_until(lambda: server().get("ready"), "grace's server is ready", 60)
+        wait_until(charged, "it is charged")
+        admin.delete("/hub/api/users/grace/server")
+        wait_until(lambda: not server(), "grace's server has stopped", 60)
+    return demo
+
+
 class Visitor:
     """A person at a browser of their own, who notices what breaks."""
 
@@ -71,6 +94,7 @@ def start_cpu(visitor: Visitor) -> None:
     page.wait_for_url("**/user/*/lab**", timeout=60_000)
 
 
+@pytest.mark.slow
 def test_the_overview_lives(demo: DemoHub, browser: Browser, contexts: list[BrowserContext]):
     """A page that lies open shows a start, what it costs, a grant, and the end, by itself."""
     grace = Visitor(browser, contexts, demo)
@@ -111,9 +135,9 @@ def test_the_overview_lives(demo: DemoHub, browser: Browser, contexts: list[Brow
     assert grace.broken == [] and beside.broken == []
 
 
-def test_usage_and_statement(demo: DemoHub, browser: Browser, contexts: list[BrowserContext]):
-    """What the story above has cost: charts, files, what paid, a question and its answer."""
-    grace = Visitor(browser, contexts, demo)
+def test_usage_and_statement(used: DemoHub, browser: Browser, contexts: list[BrowserContext]):
+    """What a server has cost: charts, files, what paid, a question and its answer."""
+    grace = Visitor(browser, contexts, used)
     grace.sign_in("grace")
     page = grace.page
     grace.go("usage")
@@ -146,7 +170,7 @@ def test_usage_and_statement(demo: DemoHub, browser: Browser, contexts: list[Bro
     page.pdf(path=_SHOTS / "member-statement.pdf")
     page.emulate_media(media="screen")
 
-    admin = Visitor(browser, contexts, demo)
+    admin = Visitor(browser, contexts, used)
     admin.sign_in("admin")
     admin.go("admin/questions")
     expect(admin.page.get_by_text("The kernel died at once.")).to_be_visible()
@@ -172,7 +196,7 @@ def test_usage_and_statement(demo: DemoHub, browser: Browser, contexts: list[Bro
     ],
 )
 def test_every_page_on_every_screen(
-    demo: DemoHub,
+    used: DemoHub,
     browser: Browser,
     contexts: list[BrowserContext],
     width: int,
@@ -180,7 +204,7 @@ def test_every_page_on_every_screen(
     locale: str,
 ):
     options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
-    grace = Visitor(browser, contexts, demo, locale=locale, **options)
+    grace = Visitor(browser, contexts, used, locale=locale, **options)
     grace.sign_in("grace")
     for name, path in PAGES.items():
         grace.go(path)
@@ -193,9 +217,9 @@ def test_every_page_on_every_screen(
     assert grace.broken == []
 
 
-def test_without_javascript(demo: DemoHub, browser: Browser, contexts: list[BrowserContext]):
+def test_without_javascript(used: DemoHub, browser: Browser, contexts: list[BrowserContext]):
     """Everything can be read and every form sent."""
-    grace = Visitor(browser, contexts, demo)
+    grace = Visitor(browser, contexts, used)
     grace.sign_in("grace")
     plain = browser.new_context(java_script_enabled=False)
     contexts.append(plain)
@@ -206,11 +230,11 @@ def test_without_javascript(demo: DemoHub, browser: Browser, contexts: list[Brow
         ("usage", "The same as a table"),
         ("statement", "Line by"),
     ):
-        page.goto(f"{demo.url}/services/tokens/{path}")
+        page.goto(f"{used.url}/services/tokens/{path}")
         expect(page.get_by_text(words).first).to_be_visible()
     page.get_by_text("Which tokens paid").first.click()
     expect(page.locator(".jt-segment-list").first).to_be_visible()
-    page.goto(f"{demo.url}/services/tokens/usage")
+    page.goto(f"{used.url}/services/tokens/usage")
     page.get_by_label("Period").select_option(index=0)
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_role("heading", name="Usage")).to_be_visible()
