@@ -47,6 +47,8 @@ JSON
 }
 
 # syncFrequency, and no dead containers kept (daemons/kubelet): a deletion takes seconds, not a minute.
+# Once a minute the kubelet sweeps, too, and must leave young ones alone: a container that is swept
+# before its end was seen is started anew, or holds its pod for a minute (--minimum-container-ttl-…).
 configure_kubelet() {
     cat >"$cluster/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1

@@ -31,6 +31,10 @@ from tests.kubernetes.cluster import Json, Namespace, image
 #: As our images start it.
 REAL_SERVER = ["tini", "--", "/opt/server/bin/python", "-I", "/usr/local/bin/jhub-entrypoint"]
 
+#: A pod may take so long to go, though its container ended at once: a kubelet that looks while it
+#: ends a pod sees the rest only when it sweeps, once a minute.
+GONE_S = 150.0
+
 #: What the scheduler is made to count.
 GPU = "nvidia.com/gpu"
 
@@ -296,12 +300,16 @@ class KubernetesHub(HubProcess):
         path = f"/api/v1/namespaces/{self.namespace.name}/pods/{pod}/eviction"
         self.namespace.cluster.call("POST", path, body)
 
-    def wait_no_pod(self, name: str, within_s: float = 60.0) -> None:
+    def wait_stopped(self, name: str, server: str = "", within_s: float = GONE_S) -> None:
+        """Wait as for any hub, for as long as pods take to go."""
+        super().wait_stopped(name, server, within_s)
+
+    def wait_no_pod(self, name: str, within_s: float = GONE_S) -> None:
         eventually(
             lambda: self.namespace.pod_of(name) is None, f"{name} has no pod", within_s=within_s
         )
 
-    def wait_gone(self, name: str, within_s: float = 60.0) -> None:
+    def wait_gone(self, name: str, within_s: float = GONE_S) -> None:
         """Wait until neither cluster nor hub has anything of a member's servers."""
         self.wait_no_pod(name, within_s)
         eventually(
@@ -321,7 +329,7 @@ class KubernetesHub(HubProcess):
 
     # --- ends -----------------------------------------------------------------------------------
 
-    def wait_ended(self, name: str, within_s: float = 60.0) -> Ended:
+    def wait_ended(self, name: str, within_s: float = GONE_S) -> Ended:
         """Return the member's one session once it has ended."""
 
         def ended() -> Ended | None:

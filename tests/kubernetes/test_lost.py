@@ -8,7 +8,7 @@ from jhub_tokens.wire import labels
 from tests.hub.harness import eventually
 from tests.kubernetes.cluster import image
 from tests.kubernetes.conftest import MakeHub
-from tests.kubernetes.harness import KubernetesHub
+from tests.kubernetes.harness import GONE_S, KubernetesHub
 
 OFTEN = "import jhub_tokens.hub.agent\njhub_tokens.hub.agent.TEND_S = 1.0\n"
 
@@ -20,7 +20,7 @@ def test_a_lost_pod_is_stopped_and_a_running_server_is_not(make_hub: MakeHub) ->
     _lose(hub, "lost", "hub")
     _lose(hub, "of-another-hub", "another")
     eventually(
-        lambda: hub.namespace.find("pods", "lost") is None, "the lost pod is gone", within_s=60
+        lambda: hub.namespace.find("pods", "lost") is None, "the lost pod is gone", within_s=GONE_S
     )
     assert hub.namespace.find("pods", "of-another-hub") is not None
     assert hub.pod("ada")["status"]["phase"] == "Running"
@@ -33,7 +33,7 @@ def test_pods_left_by_a_hub_that_was_killed_are_found_by_the_next(make_hub: Make
     hub.kill()
     hub.start()  # no server was started, so nothing is watched yet
     eventually(
-        lambda: hub.namespace.find("pods", "lost") is None, "the lost pod is gone", within_s=60
+        lambda: hub.namespace.find("pods", "lost") is None, "the lost pod is gone", within_s=GONE_S
     )
 
 
@@ -42,7 +42,7 @@ def test_a_lost_pod_is_only_reported_where_the_operator_says_so(make_hub: MakeHu
     _lose(hub, "lost", "hub")
     hub.kill()
     hub.start()
-    eventually(lambda: "belongs to no server of this hub" in hub.log(), "a report", within_s=60)
+    eventually(lambda: "belongs to no server of this hub" in hub.log(), "a report", within_s=GONE_S)
     assert hub.namespace.find("pods", "lost") is not None
 
 

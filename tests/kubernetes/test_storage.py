@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.hub.harness import eventually
-from tests.kubernetes.harness import KubernetesHub
+from tests.kubernetes.harness import GONE_S, KubernetesHub
 
 
 def test_deleting_a_hub_user_keeps_the_claim(hub: KubernetesHub) -> None:
@@ -19,7 +19,7 @@ def test_deleting_a_hub_user_keeps_the_claim(hub: KubernetesHub) -> None:
         assert response.status_code == 204 or "stopping" in response.text, response.text
         return response.status_code == 204
 
-    eventually(deleted, "the hub deletes its user", within_s=60, every_s=1)
+    eventually(deleted, "the hub deletes its user", within_s=GONE_S, every_s=1)
     hub.wait_no_pod("leaves")
     claim = hub.namespace.get("persistentvolumeclaims", volume)
     assert "deletionTimestamp" not in claim["metadata"]
