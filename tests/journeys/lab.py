@@ -209,6 +209,8 @@ class Terminal:
                     kind, *said = json.loads(self._socket.recv())
                 except websocket.WebSocketTimeoutException:
                     continue  # by itself a ping would start the time anew
+                except websocket.WebSocketConnectionClosedException:
+                    pytest.fail(f"closed before {text!r}, after {self._text!r}")
                 self._text += said[0] if kind == "stdout" else ""
             self._text = self._text.partition(text)[2]
 
