@@ -5,42 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from jhub_tokens.burndown import FOREVER_MS
 from jhub_tokens.catalogue import Catalogue, Profile
 from jhub_tokens.clock import Clock, SystemClock
 from jhub_tokens.ledger import (
     admissions,
     credits,
+    due,
     membership,
     migrate,
+    notices,
     observe,
     own_data,
     plans,
     reads,
     refunds,
     schema,
-    sessions,
     stamps,
     statements,
+    stop_orders,
     teams,
 )
 from jhub_tokens.ledger.audit import Finding, audit
-from jhub_tokens.ledger.batches import Changed, change_wallets
 from jhub_tokens.ledger.break_glass import BreakGlassBooks
 from jhub_tokens.ledger.directory import DirectoryBooks
 from jhub_tokens.ledger.ends import ClusterBooks
 from jhub_tokens.ledger.exported_seals import ExportedSeals
 from jhub_tokens.ledger.finance import FinanceBooks
 from jhub_tokens.ledger.finance_records import Basis
-from jhub_tokens.ledger.invitations import TeamBooks
 from jhub_tokens.ledger.itemised import ItemisedStatement, itemised
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.money_records import RefundBooked
-from jhub_tokens.ledger.outbox import Outbox, notice_record
+from jhub_tokens.ledger.outbox import Outbox
 from jhub_tokens.ledger.oversight import OversightBooks
+from jhub_tokens.ledger.owned_teams import TeamBooks
 from jhub_tokens.ledger.payments import PaymentBooks
 from jhub_tokens.ledger.questions import QuestionBooks
 from jhub_tokens.ledger.records import (
@@ -67,7 +67,6 @@ from jhub_tokens.ledger.ssh_keys import SshKeyBooks
 from jhub_tokens.ledger.store import DatabaseProblem, Store, describe_failure, open_engine, unbound
 from jhub_tokens.ledger.usage import UsageBooks
 from jhub_tokens.ledger.vouchers import VoucherBooks
-from jhub_tokens.ledger.wallet import OpenWallet
 from jhub_tokens.wire import Identity, Snapshot
 
 __all__ = ["Ledger", "open_ledger"]
@@ -339,41 +338,17 @@ class Ledger:
 
     def advance_due(self, limit: int = 200) -> AdvanceReport:
         """Advance up to `limit` wallets whose deadline has come, those that burn first."""
-        return self._write(warden_pass, limit)
+        return self._write(due.advance_due, limit)
 
     def standing_stops(self) -> tuple[StopOrderRecord, ...]:
         """Return the stop orders that stand, the oldest first."""
-        orders, s = schema.stop_orders, schema.sessions
-        query = (
-            select(orders.c.order_id, orders.c.reason, orders.c.issued_ms, s)
-            .join(s, s.c.session_id == orders.c.session_id)
-            .where(orders.c.closed_ms.is_(None))
-            .order_by(orders.c.issued_ms, orders.c.order_id)
-        )
-        found = []
         with self._translated(), self._store.read() as connection:
-            for row in connection.execute(query).mappings().all():
-                member = membership.find_member(
-                    connection, schema.members.c.member_id == row["member_id"]
-                )
-                assert member is not None
-                found.append(
-                    StopOrderRecord(
-                        row["order_id"],
-                        sessions.session_record(row),
-                        membership.member_record(member),
-                        row["reason"],
-                        row["issued_ms"],
-                    )
-                )
-        return tuple(found)
+            return stop_orders.standing(connection)
 
     def record_stop_failure(self, order_id: str, detail: str) -> None:
         """Note why a stop order could not be carried out; it stands and is tried again."""
-        orders = schema.stop_orders
-        noting = update(orders).where(orders.c.order_id == order_id)
         with self._translated(), self._store.write() as connection:
-            connection.execute(noting.values(detail=detail[:500]))
+            stop_orders.record_failure(connection, order_id, detail)
 
     # --- money ----------------------------------------------------------------------------
 
@@ -502,17 +477,8 @@ class Ledger:
         self, member_id: str, *, unseen_only: bool = False, limit: int = 20
     ) -> tuple[NoticeRecord, ...]:
         """Return a member's notices, newest first, with the member's language and zone."""
-        table, chosen = schema.notices, schema.member_settings
-        query = (
-            select(table, chosen.c.language, chosen.c.zone)
-            .outerjoin(chosen, chosen.c.member_id == table.c.member_id)
-            .where(table.c.member_id == member_id)
-        )
-        if unseen_only:
-            query = query.where(table.c.seen_ms.is_(None))
-        query = query.order_by(table.c.created_ms.desc(), table.c.notice_id).limit(limit)
         with self._translated(), self._store.read() as connection:
-            return tuple(notice_record(row) for row in connection.execute(query).mappings())
+            return notices.notices_of(connection, member_id, unseen_only=unseen_only, limit=limit)
 
     def wallet_stamps(self, member_ids: Collection[str]) -> dict[str, Hashable]:
         """Return for each of up to `stamps.MEMBERS_MAX` members what changes with each write.
@@ -524,14 +490,8 @@ class Ledger:
 
     def mark_notices_seen(self, member_id: str, notice_ids: Iterable[str]) -> None:
         """Note that a member has seen these notices."""
-        table = schema.notices
-        seen = update(table).where(
-            table.c.member_id == member_id,
-            table.c.notice_id.in_(list(notice_ids)),
-            table.c.seen_ms.is_(None),
-        )
         with self._translated(), self._store.write() as connection:
-            connection.execute(seen.values(seen_ms=self._clock.now_ms()))
+            notices.mark_seen(connection, self._clock.now_ms(), member_id, notice_ids)
 
     def now_ms(self) -> int:
         """Return what time it is by the books' clock."""
@@ -555,52 +515,3 @@ class Ledger:
     def close(self) -> None:
         """Close the database."""
         self._store.close()
-
-
-_HEARD = select(func.max(schema.hubs.c.observed_ms))
-_w = schema.wallets.c
-_BURNING = _w.open_sessions > 0
-_due = select(_w.wallet_id).order_by(_w.next_deadline_ms).limit(bindparam("limit"))
-_DUE_BURNING = _due.where(_BURNING, _w.next_deadline_ms <= bindparam("until_ms")).with_for_update(
-    skip_locked=True
-)
-_DUE_IDLE = _due.where(_w.next_deadline_ms <= bindparam("until_ms")).with_for_update(
-    skip_locked=True
-)
-_NEXT_BURNING = select(func.min(_w.next_deadline_ms)).where(_BURNING)
-_NEXT_BY = select(func.min(_w.next_deadline_ms)).where(
-    _w.next_deadline_ms > bindparam("after_ms"), _w.next_deadline_ms <= bindparam("until_ms")
-)
-
-
-def warden_pass(
-    connection: Connection, catalogue: Catalogue, now_ms: int, limit: int
-) -> AdvanceReport:
-    """Advance due wallets within one transaction; see `Ledger.advance_due`."""
-    # An idle wallet renews only up to when a hub was last heard: a clock that jumped forward
-    # renews and expires nothing by itself.
-    heard_ms = min(now_ms, connection.execute(_HEARD).scalar() or 0)
-    # Those that burn come first, by an index of their own: a hundred thousand renewals at
-    # midnight must not delay a stop.
-    asked = {"until_ms": now_ms, "limit": limit}
-    wallet_ids = list(connection.execute(_DUE_BURNING, asked).scalars())
-    if len(wallet_ids) < limit:
-        asked = {"until_ms": heard_ms, "limit": limit - len(wallet_ids)}
-        wallet_ids += set(connection.execute(_DUE_IDLE, asked).scalars()) - set(wallet_ids)
-    done = Changed()
-    if wallet_ids:
-        done = change_wallets(connection, catalogue, now_ms, wallet_ids, OpenWallet.advance)
-    return AdvanceReport(
-        len(wallet_ids), _next_deadline_ms(connection, now_ms, heard_ms), done.stops, done.notices
-    )
-
-
-def _next_deadline_ms(connection: Connection, now_ms: int, heard_ms: int) -> int | None:
-    """Return when to look again: what is due and was left for the next pass counts as well."""
-    spans = ((-1, heard_ms), (now_ms, FOREVER_MS))
-    found = [connection.execute(_NEXT_BURNING).scalar()]
-    found += [
-        connection.execute(_NEXT_BY, {"after_ms": after_ms, "until_ms": until_ms}).scalar()
-        for after_ms, until_ms in spans
-    ]
-    return min((instant for instant in found if instant is not None), default=None)

@@ -227,7 +227,7 @@ def _settle_some(
     heard_ms = connection.execute(select(func.max(schema.hubs.c.observed_ms))).scalar() or 0
     due = _unsettled(end_ms)
     if heard_ms < end_ms:
-        # A clock that jumped forward by itself must renew nobody, see `books.warden_pass`.
+        # A clock that jumped forward by itself must renew nobody, see `due.advance_due`.
         due = and_(due, _w.c.open_sessions > 0)
     query = select(_w.c.wallet_id).where(due, _w.c.wallet_id > after)
     some = list(connection.execute(query.order_by(_w.c.wallet_id).limit(_AT_ONCE)).scalars())

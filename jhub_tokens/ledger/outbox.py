@@ -13,17 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
 
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.ledger import schema
+from jhub_tokens.ledger.notices import notice_record
 from jhub_tokens.ledger.records import URGENCIES, NoticeRecord, Urgency
 from jhub_tokens.ledger.rows import Row
 from jhub_tokens.ledger.runner import Runner
 
-__all__ = ["EMAIL", "Delivery", "Outbox", "OutboxState", "Outcome", "notice_record"]
+__all__ = ["EMAIL", "Delivery", "Outbox", "OutboxState", "Outcome"]
 
 #: The channel of e-mail; those of webhooks are named by the operator's settings.
 EMAIL = "email"
@@ -253,19 +254,6 @@ def _read(
         )
         for row in connection.execute(query).mappings()
     }
-
-
-def notice_record(row: Any) -> NoticeRecord:
-    """Return the record of a row with a notice's columns and its member's language and zone."""
-    return NoticeRecord(
-        row["notice_id"],
-        row["member_id"],
-        row["kind"],
-        row["params"],
-        row["created_ms"],
-        row["language"] or "en",
-        row["zone"],
-    )
 
 
 #: What was sent was sent, whoever has the lease by now.

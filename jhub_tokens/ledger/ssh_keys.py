@@ -12,10 +12,10 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from jhub_tokens.catalogue import Catalogue
 from jhub_tokens.i18n import _
 from jhub_tokens.ledger import schema
+from jhub_tokens.ledger.notices import tell
 from jhub_tokens.ledger.records import LedgerError
 from jhub_tokens.ledger.rows import new_id
 from jhub_tokens.ledger.runner import Runner
-from jhub_tokens.ledger.telling import tell
 from jhub_tokens.ssh_keys import PublicKey
 
 __all__ = ["ADDED_IN_A_DAY_MAX", "KEYS_MAX", "OpenedServer", "SshKey", "SshKeyBooks"]

@@ -25,8 +25,10 @@ __all__ = [
     "follow_groups",
     "is_in_team",
     "join",
+    "known_team",
     "part",
     "set_cap",
+    "team_of",
     "teams_joined",
     "ties_of",
 ]
@@ -39,6 +41,26 @@ def find_team(connection: Connection, name: str) -> str | None:
     query = select(_teams.c.team_id).where(_teams.c.name == name)
     found: str | None = connection.execute(query).scalar()
     return found
+
+
+def known_team(connection: Connection, name: str) -> str:
+    """Return the id of the team called `name`; raises `LedgerError` (``unknown_team``)."""
+    team_id = find_team(connection, name)
+    if team_id is None:
+        raise _unknown(name)
+    return team_id
+
+
+def team_of(catalogue: Catalogue, name: str) -> Team:
+    """Return the catalogue's team called `name`; raises `LedgerError` (``unknown_team``)."""
+    if name not in catalogue.teams:
+        raise _unknown(name)
+    return catalogue.teams[name]
+
+
+def _unknown(name: str) -> LedgerError:
+    message = _("There is no team “%(team)s”.", team=name[:80])
+    return LedgerError("unknown_team", message, "team")
 
 
 def ensure_team(connection: Connection, catalogue: Catalogue, now_ms: int, team: Team) -> str:
@@ -207,10 +229,7 @@ def set_cap(
     LedgerError
         ``unknown_team`` or ``not_in_team``.
     """
-    team_id = find_team(connection, team)
-    if team_id is None:
-        message = _("There is no team “%(team)s”.", team=team[:80])
-        raise LedgerError("unknown_team", message, "team")
+    team_id = known_team(connection, team)
     if not is_in_team(connection, team_id, member_id):
         message = _("The member is not in the team %(team)s.", team=team)
         raise LedgerError("not_in_team", message, "member")

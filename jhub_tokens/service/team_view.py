@@ -8,7 +8,8 @@ import structlog
 
 from jhub_tokens.catalogue import Team
 from jhub_tokens.i18n import _
-from jhub_tokens.ledger.invitations import Invitation, TeamMember
+from jhub_tokens.ledger.invitations import Invitation
+from jhub_tokens.ledger.owned_teams import TeamMember
 from jhub_tokens.ledger.records import MemberRecord
 from jhub_tokens.service import texts, views
 from jhub_tokens.service.auth import Caller

@@ -11,11 +11,11 @@ from jhub_tokens.ledger.break_glass import BreakGlassBooks
 from jhub_tokens.ledger.directory import DirectoryBooks
 from jhub_tokens.ledger.ends import ClusterBooks
 from jhub_tokens.ledger.finance import FinanceBooks
-from jhub_tokens.ledger.invitations import TeamBooks
 from jhub_tokens.ledger.member_settings import MemberSettingsBooks
 from jhub_tokens.ledger.outbox import Outbox
 from jhub_tokens.ledger.oversight import OversightBooks
 from jhub_tokens.ledger.oversight_records import MemberFilter
+from jhub_tokens.ledger.owned_teams import TeamBooks
 from jhub_tokens.ledger.payments import PaymentBooks
 from jhub_tokens.ledger.questions import QuestionBooks
 from jhub_tokens.ledger.seals import SealBooks
