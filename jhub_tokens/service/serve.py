@@ -8,6 +8,7 @@ import errno
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,15 @@ class RunningService:
         self.server = server
         self.port = port
         self._tasks = tasks
+
+    def drain(self) -> None:
+        """Have requests sent elsewhere from now on; those that come are answered all the same.
+
+        Connections are closed with their next answer: a proxy that keeps one open would find out
+        that this replica is gone only by a request that fails.
+        """
+        self.service.draining.set()
+        self.server.conn_params.no_keep_alive = True
 
     async def stop(self) -> None:
         """Take no more requests, let what is being written finish, close the books."""
@@ -278,6 +288,12 @@ async def _run(settings: Settings) -> int:
         print(f"jhub-tokens serve: {error}", file=sys.stderr)
         return 1
     await stopping.wait()
+    if settings.drain_s:
+        log.info("draining", drain_s=settings.drain_s)
+        running.drain()
+        stopping.clear()  # told once more, it stops at once
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), settings.drain_s)
     log.info("stopping")
     await running.stop()
     if watch is not None:

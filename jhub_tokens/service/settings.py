@@ -61,6 +61,9 @@ class Settings:
         The hub's API as this process reaches it.
     oauth_client_id
         The service's OAuth client id.
+    drain_s
+        For how many seconds requests are still answered once the service is told to stop, while
+        whoever sends them learns to send them elsewhere; 0: it stops at once.
     exit_with_parent
         Whether to exit when the process that started this one is gone; the hub asks for it in
         the environment of a service that it manages.
@@ -113,6 +116,7 @@ class Settings:
     oauth_client_id: str = "service-tokens"
     cookie_key: str = field(default="", repr=False)
     may_migrate: bool = True
+    drain_s: int = 0
     exit_with_parent: bool = False
     open_metrics: bool = False
     log_format: str = "console"
@@ -241,6 +245,7 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None
         oauth_client_id=env.get("JUPYTERHUB_CLIENT_ID") or f"service-{name}",
         cookie_key=_cookie_key(env),
         may_migrate=_flag(env, "JHUB_TOKENS_MIGRATE", default=True),
+        drain_s=_seconds(env, "JHUB_TOKENS_DRAIN_S", 0, least=0),
         exit_with_parent=_flag(env, "JHUB_TOKENS_EXIT_WITH_PARENT", default=False),
         open_metrics=_flag(env, "JHUB_TOKENS_OPEN_METRICS", default=False),
         log_format=_choice(
@@ -321,12 +326,12 @@ def _cookie_key(env: Mapping[str, str]) -> str:
     return key
 
 
-def _seconds(env: Mapping[str, str], name: str, default: int) -> int:
+def _seconds(env: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
     text = env.get(name, "").strip()
     if not text:
         return default
-    if not text.isdecimal() or not 1 <= int(text) <= 3600:
-        raise SettingsError(f"{name}={text}: write whole seconds, 1 to 3600")
+    if not text.isdecimal() or not least <= int(text) <= 3600:
+        raise SettingsError(f"{name}={text}: write whole seconds, {least} to 3600")
     return int(text)
 
 

@@ -107,6 +107,24 @@ def test_it_serves_and_stops_cleanly_when_told(start: Start, folder: Path) -> No
     assert '"event": "stopping"' in logged, "logs are JSON lines"
 
 
+def test_it_answers_while_it_drains_and_stops_when_told_again(start: Start, folder: Path) -> None:
+    port = free_port()
+    process = start(env={**environment(folder, port), "JHUB_TOKENS_DRAIN_S": "3600"})
+    wait_for(lambda: is_healthy(port), "the service is healthy")
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}{PREFIX}") as proxy:
+        assert proxy.get("healthz/ready").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        wait_for(lambda: proxy.get("healthz/ready").status_code == 503, "it wants no requests")
+        for path in ("healthz", "healthz/live", "api/v1/openapi.json"):
+            answer = proxy.get(path)
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["Connection"] == "close"
+    process.send_signal(signal.SIGTERM)
+    _, logged = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    assert "Traceback" not in logged
+
+
 def test_a_second_service_waits_for_the_books_and_takes_over(start: Start, folder: Path) -> None:
     port, other = free_port(), free_port()
     first = start(env=environment(folder, port))

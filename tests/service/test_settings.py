@@ -104,6 +104,7 @@ def test_a_service_may_be_forbidden_to_migrate() -> None:
         (["--port", "70000"], {}, "--port 70000"),
         ([], {"JHUB_TOKENS_LOG_FORMAT": "xml"}, "JHUB_TOKENS_LOG_FORMAT=xml"),
         ([], {"JHUB_TOKENS_OPEN_METRICS": "maybe"}, "JHUB_TOKENS_OPEN_METRICS=maybe"),
+        ([], {"JHUB_TOKENS_DRAIN_S": "5s"}, "JHUB_TOKENS_DRAIN_S=5s: write whole seconds, 0 to"),
     ],
 )
 def test_a_mistake_names_the_setting(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -55,6 +56,8 @@ class Service:
     mailer: Mailer | None
     payments: PaymentProvider | None = None
     cluster: ClusterObserver | None = None
+    #: Set once this replica will stop soon.
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     def written(self, *, may_stop: bool = False) -> None:
         """Say that a write is done: deadlines, notices, perhaps stop orders, may be new."""

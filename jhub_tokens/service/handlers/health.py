@@ -101,8 +101,11 @@ class ReadyHandler(_Plain):
     """Whether this replica should be given requests."""
 
     async def get(self) -> None:
-        """Answer 200 if the books are open and their database answers, else 503."""
-        ready = await self.service.books.answer()
+        """Answer 200 if the books are open and their database answers, else 503.
+
+        So does a replica that will stop soon, though it answers everything still.
+        """
+        ready = not self.service.draining.is_set() and await self.service.books.answer()
         if not ready:
             self.set_status(503)
             self.set_header("Retry-After", "3")
