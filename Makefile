@@ -77,7 +77,7 @@ test-slow: setup-journeys ## Run the slow tests
 	$(PYTEST_ALL) -m "slow and not kubernetes" $(PYTEST_ARGS)
 
 test-kubernetes: labextension ## Run the tests on a Kubernetes: KUBECONFIG's, or one that is built here
-	@ci/kubernetes/enter $(BIN)/pytest tests/kubernetes -o faulthandler_timeout=1200 \
+	@ci/kubernetes/enter --service $(BIN)/pytest tests/kubernetes -o faulthandler_timeout=1200 \
 		$(SELECT_KUBERNETES) $(PYTEST_ARGS)
 
 helm-check: $(VENV)/.dev-ready ## Check the Helm values, render the chart, offer its objects to a cluster

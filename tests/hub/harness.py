@@ -219,16 +219,19 @@ class HubProcess:
         return self
 
     def wait_ready(self, within_s: float = 60.0) -> None:
-        eventually(
-            lambda: self.answers() and self.answers("/services/tokens/healthz"),
-            "hub and token service answer",
-            within_s=within_s,
-        )
+        try:
+            eventually(
+                lambda: self.answers() and self.answers("/services/tokens/healthz"),
+                "hub and token service answer",
+                within_s=within_s,
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()[-4000:]}") from None
 
     def answers(self, path: str = "/hub/api/") -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
-            raise AssertionError(f"the hub has ended:\n{self.log()[-4000:]}")
+            raise AssertionError("the hub has ended")
         try:
             return self.client.get(path).status_code == 200
         except httpx.HTTPError:

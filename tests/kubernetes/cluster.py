@@ -32,6 +32,8 @@ _GROUPS = {
     "priorityclasses": "apis/scheduling.k8s.io/v1",
     "storageclasses": "apis/storage.k8s.io/v1",
     "networkpolicies": "apis/networking.k8s.io/v1",
+    "deployments": "apis/apps/v1",
+    "jobs": "apis/batch/v1",
 }
 _PATCHES = {
     "merge": "application/merge-patch+json",
@@ -118,12 +120,15 @@ class Cluster:
                 return node
         raise ClusterError("no node takes pods")
 
+    def node_address(self) -> str:
+        """Return the address of the node on which the pods of the tests run."""
+        addresses = self.node()["status"]["addresses"]
+        return next(str(a["address"]) for a in addresses if a["type"] == "InternalIP")
+
     def address(self) -> str:
         """Return the address of this machine as pods reach it."""
-        addresses = self.node()["status"]["addresses"]
-        internal = next(a["address"] for a in addresses if a["type"] == "InternalIP")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((internal, 9))  # sends nothing; the kernel chooses the way
+            probe.connect((self.node_address(), 9))  # sends nothing; the kernel chooses the way
             return str(probe.getsockname()[0])
 
     def default_storage_class(self) -> str | None:

@@ -7,35 +7,8 @@ from typing import Any
 import pytest
 
 from tests.helm.layers import rendered, tokens_values
+from tests.kubernetes.chart import FOREIGN, offer
 from tests.kubernetes.cluster import Cluster, ClusterError, Namespace
-
-#: Of the Prometheus operator, which a cluster of tests need not have.
-FOREIGN = {"ServiceMonitor", "PrometheusRule"}
-
-
-def offer(cluster: Cluster, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Have the server check an object, with all its admission, and keep nothing.
-
-    An old server has some kinds in an earlier version only; the fields that we use are the same.
-    """
-    group, _, version = body["apiVersion"].rpartition("/")
-    versions = [version]
-    if group:
-        known = cluster.call("GET", f"/apis/{group}")["versions"]
-        versions += [each["version"] for each in known if each["version"] != version]
-    for each in versions:
-        base = f"/apis/{group}/{each}" if group else f"/api/{each}"
-        try:
-            resources = cluster.call("GET", base)["resources"]
-        except ClusterError:
-            continue
-        for resource in resources:
-            if resource["kind"] == body["kind"] and "/" not in resource["name"]:
-                inside = f"/namespaces/{namespace}" if resource["namespaced"] else ""
-                path = f"{base}{inside}/{resource['name']}?dryRun=All"
-                body = {**body, "apiVersion": f"{group}/{each}" if group else each}
-                return cluster.call("POST", path, body)
-    pytest.fail(f"the server knows no {body['kind']} of {group}")
 
 
 def pod_templates(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
