@@ -226,12 +226,14 @@ class HubProcess:
                 within_s=within_s,
             )
         except AssertionError as error:
+            if self.process is None or self.process.poll() is not None:
+                raise  # it says why
             raise AssertionError(f"{error}\n{self.log()[-4000:]}") from None
 
     def answers(self, path: str = "/hub/api/") -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
-            raise AssertionError("the hub has ended")
+            raise AssertionError(f"the hub has ended:\n{self.log()[-4000:]}")
         try:
             return self.client.get(path).status_code == 200
         except httpx.HTTPError:

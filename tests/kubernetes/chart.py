@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -74,9 +75,9 @@ class Release:
         return f"http://{self._address}:{port['port']}"
 
     def secret(self, key: str) -> str:
-        """Return what the chart made up, base64-encoded."""
+        """Return what the chart made up."""
         [secret] = of_kind(self.objects, "Secret", "jhub-tokens")
-        return str(secret["data"][key])
+        return base64.b64decode(secret["data"][key]).decode()
 
     def pods(self, component: str) -> list[Json]:
         return self.namespace.items("pods", f"app.kubernetes.io/component={component}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.hub.harness import eventually
 from tests.kubernetes.harness import private_pem
 
 
@@ -21,20 +22,11 @@ def make_key(directory: Path, name: str) -> Ed25519PrivateKey:
 
 def said(command: str, key: Path, environment: dict[str, str], remote: str) -> str:
     """Return what `remote` prints by the command that is shown; nothing if it gets nowhere."""
-    program, rest = command.split(" ", 1)
     options = (
         f"-F none -i {key} -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=20 "
         f"-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={key.parent}/known_hosts"
     )
-    done = subprocess.run(
-        ["bash", "-c", f"{program} {options} {rest} '{remote}'"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return done.stdout if done.returncode == 0 else ""
+    return _printed(command, options, remote, environment)
 
 
 def jumped(command: str, key: Path, remote: str) -> str:
@@ -45,9 +37,27 @@ def jumped(command: str, key: Path, remote: str) -> str:
         "StrictHostKeyChecking accept-new\n"
         f"UserKnownHostsFile {key.parent}/known_hosts_of_jumps\n"
     )
+    return _printed(command, f"-F {config}", remote)
+
+
+def jumps_with_own_key_only(command: str, name: str, own: Path, other: Path) -> None:
+    """Check that the command leads into a member's server with their key, and with no other."""
+    printed = eventually(
+        lambda: jumped(command, own, "echo $JUPYTERHUB_USER; pwd"),
+        "sshd lets the key in",
+        within_s=60,
+    )
+    assert printed.split() == [name, "/workspace"]
+    assert not jumped(command, other, "echo in")
+
+
+def _printed(
+    command: str, options: str, remote: str, environment: dict[str, str] | None = None
+) -> str:
     program, rest = command.split(" ", 1)
     done = subprocess.run(
-        ["bash", "-c", f"{program} -F {config} {rest} '{remote}'"],
+        ["bash", "-c", f"{program} {options} {rest} '{remote}'"],
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

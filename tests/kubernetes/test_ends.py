@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.hub.harness import eventually
-from tests.kubernetes.harness import GONE_S, Ended, KubernetesHub, now_ms
+from tests.kubernetes.harness import Ended, KubernetesHub, now_ms
 
 #: Clocks of the API are whole seconds.
 _SECOND_MS = 1000
@@ -75,7 +75,7 @@ def _known(hub: KubernetesHub, name: str, *reasons: str) -> None:
         return told[0] in reasons
 
     try:
-        eventually(known, "the books know why", within_s=GONE_S)
+        eventually(known, "the books know why", within_s=60)
     except AssertionError as error:
         raise AssertionError(f"{told} is none of {reasons}") from error
 
@@ -83,7 +83,7 @@ def _known(hub: KubernetesHub, name: str, *reasons: str) -> None:
 def _check(hub: KubernetesHub, name: str, *reasons: str) -> Ended:
     """Return how the session has ended, once nothing of the server is left."""
     hub.wait_gone(name)
-    eventually(lambda: f"/user/{name}/" not in hub.routes(), "its route is gone", within_s=GONE_S)
+    eventually(lambda: f"/user/{name}/" not in hub.routes(), "its route is gone", within_s=60)
     _known(hub, name, *reasons)
     ended = hub.wait_ended(name)
     assert ended.cost_is_exact

@@ -42,7 +42,7 @@ def test_a_lost_pod_is_only_reported_where_the_operator_says_so(make_hub: MakeHu
     _lose(hub, "lost", "hub")
     hub.kill()
     hub.start()
-    eventually(lambda: "belongs to no server of this hub" in hub.log(), "a report", within_s=GONE_S)
+    eventually(lambda: "belongs to no server of this hub" in hub.log(), "a report", within_s=60)
     assert hub.namespace.find("pods", "lost") is not None
 
 

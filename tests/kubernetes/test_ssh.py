@@ -1,4 +1,4 @@
-"""SSH into a pod through the hub's own port: with the hub's sign-in and the member's own key."""
+"""SSH into a pod: through the hub's own port with sign-in and key, and through the gateway."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.kubernetes import websocat
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.conftest import MakeHub
 from tests.kubernetes.harness import public_line
-from tests.kubernetes.openssh import jumped, make_key, said
+from tests.kubernetes.openssh import jumps_with_own_key_only, make_key, said
 
 
 @pytest.fixture
@@ -79,13 +79,7 @@ def test_the_gateway_opens_the_pod(make_hub: MakeHub, cluster: Cluster, tmp_path
             hub.start_server("jumps", profile="notebook")
             shown = hub.wait_session("jumps")["ssh_command"]
             assert shown == f"ssh -J jump@{address}:{port} jovyan@jupyter-jumps"
-            said = eventually(
-                lambda: jumped(shown, tmp_path / "mine", "echo $JUPYTERHUB_USER; pwd"),
-                "sshd lets the key in",
-                within_s=60,
-            )
-            assert said.split() == ["jumps", "/workspace"]
-            assert not jumped(shown, tmp_path / "other", "echo in")
+            jumps_with_own_key_only(shown, "jumps", tmp_path / "mine", tmp_path / "other")
             hub.stop_server("jumps")
         finally:
             gateway.terminate()
