@@ -146,4 +146,4 @@ def replaced(release: Release, component: str) -> Iterator[None]:
 def _works(pod: Json | None) -> bool:
     """Tell whether a container of a pod runs; that the pod is there may last until a sweep."""
     statuses = pod["status"].get("containerStatuses", []) if pod else []
-    return any("terminated" not in status["state"] for status in statuses)
+    return any("running" in status["state"] for status in statuses)

@@ -82,7 +82,7 @@ class Sighting:
 def ending_of(seen: Sighting) -> Ending | None:
     """Return the end of a pod, None while it lives or may go on."""
     pod = seen.pod
-    is_out = pod.finished_ms is not None and (not pod.restarts or pod.deleting_ms is not None)
+    is_out = pod.exit_code is not None and (not pod.restarts or pod.deleting_ms is not None)
     is_lost = pod.deleting_ms is not None and seen.node_is_lost
     if not (seen.gone or pod.is_finished or is_out or is_lost):
         return None

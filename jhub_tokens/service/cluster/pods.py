@@ -72,7 +72,8 @@ class PodSeen:
     restarts
         Whether its container is started again when it fails.
     started_ms, finished_ms, exit_code, finish_reason
-        Of the server's container: its present start, or else its last end.
+        Of the server's container: its present start, or else its last end, whose instant a
+        kubelet may have missed.
     disruption, disruption_ms
         What the cluster does to it and since when (its `DisruptionTarget`).
     waits_for

@@ -176,6 +176,16 @@ def test_a_pod_that_vanished_lived_for_as_long_as_it_was_watched(known_ms, ended
     assert (ending.reason, ending.ended_ms, ending.exact) == ("deleted", ended_ms, False)
 
 
+@pytest.mark.parametrize("key", ["state", "lastState"])
+def test_a_deleted_pod_whose_kubelet_missed_its_end_ended_no_later_than_that_was_seen(key):
+    """That of 1.20 says that it waits, and others that it is over; neither knows since when."""
+    missed = {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}
+    container = {"name": "notebook", "state": {"waiting": {}}, key: missed}
+    assert seen(pod("p", status={"containerStatuses": [container]})) is None  # it may go on
+    ending = seen(pod("p", metadata=DELETED, status={"containerStatuses": [container]}))
+    assert (ending.reason, ending.ended_ms, ending.exact) == ("deleted", NOW_MS, False)
+
+
 def test_a_living_pod_has_no_end():
     for phase in ("Pending", "Running", "Unknown"):
         assert seen(pod("p", status={"phase": phase}), of_node=node()) is None
