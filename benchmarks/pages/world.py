@@ -22,7 +22,7 @@ from benchmarks.ledger.copies import Model, copied, populate, suffix
 from benchmarks.ledger.databases import SqliteSite, cache_folder
 from benchmarks.ledger.reads import fingerprint
 from benchmarks.ledger.worlds import CATALOGUE, HOUR_MS, make_model
-from tests.hub.harness import free_ports
+from tests.ports import free_port
 
 __all__ = ["Books", "World", "make_books", "running_world"]
 
@@ -134,7 +134,7 @@ async def running_world(books: Books) -> AsyncIterator[World]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    (port,) = free_ports(1)
+    port = free_port()
     token = secrets.token_hex(16)
     catalogue = books.path.with_suffix(".yaml")
     catalogue.write_text(CATALOGUE, encoding="utf-8")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import httpx
 import psutil
 
 from tests.hub.browser import Browser
+from tests.ports import free_ports
 
 T = TypeVar("T")
 API_TOKEN = "a-token-for-the-tests-of-the-hub"
@@ -135,16 +135,6 @@ c.JupyterHub.load_roles = [
 ]
 {after}
 """
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def eventually(

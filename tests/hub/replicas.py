@@ -14,7 +14,8 @@ import aiohttp
 import httpx
 from aiohttp import web
 
-from tests.hub.harness import eventually, free_ports
+from tests.hub.harness import eventually
+from tests.ports import free_port
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
@@ -24,7 +25,7 @@ class Replica:
 
     def __init__(self, directory: Path, name: str, environment: dict[str, str]) -> None:
         self.name = name
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
         self._log = directory / f"replica-{name}.log"
@@ -73,7 +74,7 @@ class Balancer:
         self.always: dict[str, int] = {}
         self.pinned: dict[str, int] = {}
         self.served: list[tuple[str, int]] = []  #: path and replica of each request answered
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._next = 0
         self._loop = asyncio.new_event_loop()

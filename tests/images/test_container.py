@@ -19,7 +19,8 @@ from images.tooling.contents import read_contents
 from images.tooling.families import load_families
 from images.tooling.locks import image_pins
 from images.tooling.versions import image_of
-from tests.hub.harness import HubProcess, eventually, free_ports
+from tests.hub.harness import HubProcess, eventually
+from tests.ports import free_ports
 
 UID = 23456
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 import httpx
 
 from jhub_tokens.catalogue import shipped_catalogue
+from tests.ports import free_port
 
 __all__ = ["FAST", "DemoHub", "fast_catalogue", "wait_until"]
 
@@ -63,7 +63,7 @@ class DemoHub:
 
     def __init__(self, directory: Path, catalogue: str = "") -> None:
         self.state = directory / "state"
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._output = directory / "demo.out"
         self._catalogue = directory / "fast.yaml"
@@ -154,12 +154,6 @@ class DemoHub:
             if ending and "in check_services_health" in block and "'proto'" in last:
                 continue  # the hub looks after a service that it has just stopped for its own end
             assert re.search(r"StartRefused|HTTP 4\d\d", last), block
-
-
-def _free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 def artefacts() -> Path:

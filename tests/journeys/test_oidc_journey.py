@@ -11,8 +11,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.hub.harness import HubProcess, eventually, free_ports
+from tests.hub.harness import HubProcess, eventually
 from tests.oidc.process import CLIENT_ID, CLIENT_SECRET, OidcProvider
+from tests.ports import free_port
 
 pytestmark = pytest.mark.journey
 
@@ -74,7 +75,7 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     directory = tmp_path_factory.mktemp("oidc")
     hub = HubProcess(directory)
-    (port,) = free_ports(1)
+    port = free_port()
     callback = f"{hub.url}/hub/oauth_callback"
     provider = OidcProvider(port, callback, directory / "provider.log")
     after = CONFIG.format(

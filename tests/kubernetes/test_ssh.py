@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.harness import eventually, free_ports
+from tests.hub.harness import eventually
 from tests.kubernetes import websocat
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.conftest import MakeHub
 from tests.kubernetes.harness import public_line
 from tests.kubernetes.openssh import jumps_with_own_key_only, make_key, said
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_the_shown_command_opens_the_pod(
 
 def test_the_gateway_opens_the_pod(make_hub: MakeHub, cluster: Cluster, tmp_path: Path) -> None:
     """With stock OpenSSH and the command as it is shown."""
-    (port,) = free_ports(1)
+    port = free_port()
     address = cluster.address()
     secret = {"JHUB_TOKENS_GATEWAY_TOKEN": "the-token-of-service-and-gateway"}
     way = {"JHUB_TOKENS_SSH": f"gateway:{address}:{port}"}

@@ -17,16 +17,11 @@ import psutil
 import pytest
 
 from jhub_tokens.service.serve import add_arguments, run
+from tests.ports import free_port
 from tests.service.conftest import CATALOGUE, PREFIX
 
 Start = Callable[..., "subprocess.Popen[str]"]
 DEADLINE_S = 20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(folder: Path, port: int, **changes: str) -> dict[str, str]:

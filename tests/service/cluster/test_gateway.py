@@ -6,7 +6,6 @@ Member and pod are asyncssh, too: a client that jumps, and an sshd at the pod's 
 import asyncio
 import dataclasses
 import json
-import socket
 from functools import partial
 
 import asyncssh
@@ -15,6 +14,7 @@ import pytest
 from jhub_tokens.gateway.server import running_gateway
 from jhub_tokens.gateway.settings import GatewaySettings
 from jhub_tokens.service.access import server_access
+from tests.ports import free_port
 from tests.service.conftest import PREFIX, identity
 from tests.service.test_ssh_keys_api import KEYS, person
 
@@ -26,19 +26,17 @@ ADDRESS = "127.0.0.1"
 
 
 @pytest.fixture
-def free_port():
-    with socket.socket() as found:
-        found.bind((ADDRESS, 0))
-        return found.getsockname()[1]
+def pod_port():
+    return free_port()
 
 
 @pytest.fixture
-def settings(settings, cluster_settings, free_port):
+def settings(settings, cluster_settings, pod_port):
     return dataclasses.replace(
         settings,
         cluster=dataclasses.replace(cluster_settings, availability=False),
         ssh="gateway:ssh.example.org:22",
-        ssh_pod_port=free_port,
+        ssh_pod_port=pod_port,
         gateway_token=TOKEN,
     )
 
@@ -75,7 +73,7 @@ async def gateway(gateway_settings):
 
 
 @pytest.fixture
-async def pod_sshd(free_port, host_key, mine):
+async def pod_sshd(pod_port, host_key, mine):
     """What listens in the pod: it, too, asks for the member's key."""
 
     async def shell(process):
@@ -85,7 +83,7 @@ async def pod_sshd(free_port, host_key, mine):
     keys = asyncssh.import_authorized_keys(line_of(mine))
     async with asyncssh.listen(
         ADDRESS,
-        free_port,
+        pod_port,
         server_host_keys=[host_key],
         authorized_client_keys=keys,
         process_factory=shell,
@@ -165,7 +163,7 @@ async def test_a_member_gets_into_their_server_and_nobody_else(
 
 
 async def test_nothing_but_servers_is_reached(
-    story, api, hub, ada, fake, observer, gateway, mine, free_port
+    story, api, hub, ada, fake, observer, gateway, mine, pod_port
 ):
     await add_key(api, hub, story, ada, mine)
     async with connect(gateway, mine) as way:
@@ -178,12 +176,12 @@ async def test_nothing_but_servers_is_reached(
         with pytest.raises(asyncssh.ChannelOpenError, match="255 characters"):
             await way.open_connection("x" * 256, 22)
         with pytest.raises(asyncssh.ChannelOpenError, match="Only SSH is reached"):
-            await way.open_connection("jupyter-ada", free_port)
+            await way.open_connection("jupyter-ada", pod_port)
         done = await way.run("cat /etc/passwd")
         assert done.exit_status == 1 and "no shell here" in done.stderr and not done.stdout
         for forbidden in (
             way.start_sftp_client,
-            partial(way.forward_remote_port, "", 0, ADDRESS, free_port),
+            partial(way.forward_remote_port, "", 0, ADDRESS, pod_port),
             partial(way.open_unix_connection, "/run/docker.sock"),
         ):
             with pytest.raises((asyncssh.Error, asyncssh.ChannelListenError)):
@@ -209,7 +207,7 @@ async def test_a_key_that_is_offered_and_not_proven_opens_nothing(
 
 
 async def test_a_pod_without_sshd_is_told_of_without_its_address(
-    story, api, hub, ada, fake, observer, gateway, mine, free_port, capsys
+    story, api, hub, ada, fake, observer, gateway, mine, pod_port, capsys
 ):
     await add_key(api, hub, story, ada, mine)
     _, raw = await running_server(story, fake, ada)
@@ -217,8 +215,8 @@ async def test_a_pod_without_sshd_is_told_of_without_its_address(
     async with connect(gateway, mine) as way:
         with pytest.raises(asyncssh.ChannelOpenError, match="does not answer") as told:
             await way.open_connection("jupyter-ada", 22)
-    assert ADDRESS not in told.value.reason and str(free_port) not in told.value.reason
-    assert f"{ADDRESS}:{free_port}" in capsys.readouterr().out, "the operator is told"
+    assert ADDRESS not in told.value.reason and str(pod_port) not in told.value.reason
+    assert f"{ADDRESS}:{pod_port}" in capsys.readouterr().out, "the operator is told"
 
 
 async def test_named_servers_and_pods_that_come_late(
