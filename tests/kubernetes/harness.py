@@ -73,7 +73,7 @@ plans:
     profiles: [cpu, notebook, gpu, huge, eater]
     max_servers: 3
     workspace: 1Gi
-  brief: {{title: Brief, tokens: 0.5, profiles: [cpu, notebook], workspace: 1Gi}}
+  brief: {{title: Brief, tokens: 1, profiles: [cpu, notebook], workspace: 1Gi}}
   herd: {{title: Herd, tokens: 40, profiles: [cpu], max_servers: 50, workspace: 1Gi}}
 images:
   there: {{title: There, lifecycle: recommended}}

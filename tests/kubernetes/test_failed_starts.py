@@ -19,7 +19,8 @@ def failing(make_module_hub: MakeHub) -> KubernetesHub:
 
 
 PATIENCE = """\
-c.Spawner.start_timeout = 12
+c.TokenKubeSpawner.scheduling_patience = 8
+c.TokenKubeSpawner.start_patience = 8
 """
 
 

@@ -21,7 +21,7 @@ _RELOADED = "catalogue reloaded"
 @pytest.fixture(scope="module")
 def acting(make_module_hub: MakeHub) -> KubernetesHub:
     """Return a hub whose role changes while it runs."""
-    return make_module_hub(after="c.Spawner.start_timeout = 15").start()
+    return make_module_hub(after="c.Spawner.start_timeout = 30").start()
 
 
 def test_every_verb_is_looked_at() -> None:
