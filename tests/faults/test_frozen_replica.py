@@ -25,7 +25,7 @@ AMOUNT = 5 * GRAINS_PER_TOKEN
 #: For the replica that freezes: long enough for its work, short enough for a test. Not
 #: idle_in_transaction_session_timeout: after a batch of rows, which the driver sends as a
 #: pipeline, PostgreSQL 18 does not enforce it.
-BOUNDED = "-c transaction_timeout=1500ms"
+BOUNDED = "-c transaction_timeout=4s"
 pytestmark = pytest.mark.postgresql
 
 

@@ -243,8 +243,9 @@ def hold_wallet(connection: Any, member_id: str) -> None:
 
 
 def test_in_a_deadlock_the_ledger_gives_way_and_tries_again(server, make_scene):
-    # The ledger looks for a deadlock at once, the other side never: so the ledger gives way.
-    url = server.make_database(deadlock_timeout="20ms")
+    # Each side looks for a deadlock once in a wait. The other side never comes to it, so the ledger
+    # gives way; it looks when both are sure to wait.
+    url = server.make_database(deadlock_timeout="2s")
     scene = make_scene(url)
     world = scene.world
     joined = sorted((world.join(name) for name in ("lara", "mia")), key=lambda m: m[0].wallet_id)
