@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from jhub_tokens.catalogue import shipped_catalogue
-from tests.journeys.demo_hub import DemoHub, artefacts
+from tests.journeys.demo_hub import DemoHub, artefacts, wait_until
 from tests.ledger.test_ssh_keys import new_key
 
 pytestmark = pytest.mark.journey
@@ -114,10 +114,15 @@ def test_access(demo: DemoHub, browser: Browser, contexts: list[BrowserContext])
     page.goto(demo.url + "/hub/spawn")
     page.get_by_role("radio", name="CPU").check()
     page.get_by_role("button", name="Start").click()
-    page.wait_for_url("**/user/grace/**", timeout=90_000)
+    page.wait_for_url("**/user/grace/**", timeout=120_000)
 
-    grace.open("access")
     link = page.locator("#url-0")
+
+    def shown() -> bool:  # as soon as the books know that it is ready
+        grace.open("access")
+        return link.count() == 1
+
+    wait_until(shown, "the server's links")
     expect(link).to_have_text(f"{demo.url}/user/grace/")
     command = page.locator("#ssh-0")
     expect(command).to_contain_text("websocat")

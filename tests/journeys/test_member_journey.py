@@ -40,7 +40,7 @@ def used(demo: DemoHub) -> DemoHub:
             lines = demo.statement("grace")["lines"]
             return any(line["kind"] == "usage" and line["tokens"] != "0" for line in lines)
 
-        wait_until(lambda: server().get("ready"), "grace's server is ready", 60)
+        wait_until(lambda: server().get("ready"), "grace's server is ready", 120)
         wait_until(charged, "it is charged")
         admin.delete("/hub/api/users/grace/server")
         wait_until(lambda: not server(), "grace's server has stopped", 60)
@@ -91,7 +91,7 @@ def start_cpu(visitor: Visitor) -> None:
     page.goto(f"{visitor.demo.url}/hub/spawn")
     page.get_by_role("radio", name="CPU").check()
     page.get_by_role("button", name="Start").click()
-    page.wait_for_url("**/user/*/lab**", timeout=60_000)
+    page.wait_for_url("**/user/*/lab**", timeout=120_000)
 
 
 @pytest.mark.slow
@@ -142,7 +142,10 @@ def test_usage_and_statement(used: DemoHub, browser: Browser, contexts: list[Bro
     page = grace.page
     grace.go("usage")
     expect(page.locator("#usage-chart canvas")).to_be_visible()
-    page.locator("#usage-chart .u-over").hover()
+    chart = page.locator("#usage-chart .u-over")
+    box = chart.bounding_box()
+    assert box is not None
+    chart.hover(position={"x": box["width"] - 5, "y": box["height"] / 2})  # today
     expect(page.locator(".jt-tip")).to_contain_text("CPU")
     expect(page.locator("#usage-table")).to_contain_text("CPU")
     grace.shot("usage")

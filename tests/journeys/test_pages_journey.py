@@ -45,7 +45,7 @@ def hook(spawner):
     if spawner.user.name in ("slow", "broken"):
         spawner.cmd = ["sh", "-c", "sleep 600"]  # arguments are added, which sleep minds
     if spawner.user.name == "broken":
-        spawner.http_timeout = 8
+        spawner.http_timeout = 20
 c.Spawner.pre_spawn_hook = hook
 c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
 c.Spawner.http_timeout = 600

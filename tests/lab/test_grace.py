@@ -12,14 +12,14 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 
 from jhub_tokens_lab.grace import give_grace, grace_s
 
-#: A cell that takes four seconds to save when it is interrupted; SIGTERM would end it at once.
+#: A cell that takes its time to save when it is interrupted; SIGTERM would end it at once.
 CELL = """
 import time
 try:
     open({begun!r}, "w").close()
     time.sleep(600)
 finally:
-    time.sleep(4)
+    time.sleep({takes_s})
     open({saved!r}, "w").close()
 """
 
@@ -37,6 +37,7 @@ def test_what_the_hub_says_of_the_time(said: str, seconds: float | None) -> None
 @pytest.mark.parametrize("grace", [None, 12.0])
 async def test_a_busy_kernel_has_the_grace_to_save(grace: float | None, tmp_path: Path) -> None:
     begun, saved = tmp_path / "begun", tmp_path / "saved"
+    takes_s = 60 if grace is None else 4
     manager: Any = AsyncMappingKernelManager(connection_dir=str(tmp_path))
     if grace is not None:
         give_grace(manager, grace)
@@ -45,7 +46,7 @@ async def test_a_busy_kernel_has_the_grace_to_save(grace: float | None, tmp_path
     client.start_channels()
     try:
         await client.wait_for_ready(timeout=60)
-        client.execute(CELL.format(begun=str(begun), saved=str(saved)))
+        client.execute(CELL.format(begun=str(begun), saved=str(saved), takes_s=takes_s))
         deadline = time.monotonic() + 60
         while not begun.exists():
             assert time.monotonic() < deadline, "the cell runs"

@@ -113,11 +113,18 @@ def test_a_job_whose_terminal_was_closed_is_still_this_servers(
         start_new_session=True,
     )
     job = int(left.stdout)
+
+    def ours() -> set[int]:
+        found = activity.ours(activity.processes(), own_machine=False)
+        return {process.pid for process in found}
+
     try:
-        found = activity.processes()
-        assert job in {process.pid for process in activity.ours(found, own_machine=False)}
+        deadline = time.monotonic() + 20
+        while job not in ours():  # it becomes `sleep` by way of `nohup`, and has no token between
+            assert time.monotonic() < deadline, "it is found by the token"
+            time.sleep(0.05)
         monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "another's")
-        assert job not in {process.pid for process in activity.ours(found, own_machine=False)}
+        assert job not in ours()
     finally:
         os.kill(job, signal.SIGKILL)
 
