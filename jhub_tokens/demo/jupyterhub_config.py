@@ -32,7 +32,7 @@ c.DemoAuthenticator.members = demo["members"]
 
 c.JupyterHub.spawner_class = TokenWorkspaceSpawner
 c.TokenWorkspaceSpawner.workspaces_dir = str(state / "workspaces")
-# A first JupyterLab on a busy laptop takes longer than the hub's own half a minute.
+# A first JupyterLab on a busy laptop may take longer than the hub's own half a minute.
 c.Spawner.http_timeout = 90
 
 # --- and the tokens -----------------------------------------------------------------------------

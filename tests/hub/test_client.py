@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -95,9 +96,10 @@ async def test_a_hanging_service_is_given_up(
 
     service.answer = hang
     assert client_module.MEMBER_TIMEOUT_S < 3  # what a member waits, at most
+    begun = time.monotonic()
     with pytest.raises(ServiceUnavailable, match="no answer"):
         await client.overview(wire.OverviewRequest(member=MEMBER))
-    assert not released.is_set()  # it hangs still
+    assert time.monotonic() - begun < 3
     released.set()
 
 

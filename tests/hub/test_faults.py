@@ -12,7 +12,7 @@ import pytest
 
 from tests.hub.away import Service
 from tests.hub.conftest import MakeHub
-from tests.hub.harness import LATE_MS, HubProcess, eventually
+from tests.hub.harness import HubProcess, eventually
 
 pytestmark = pytest.mark.hub
 
@@ -72,7 +72,9 @@ def test_without_the_service_the_hub_goes_on_and_settles_afterwards(make_hub: Ma
     service = hub.service()
     os.kill(service.pid, signal.SIGSTOP)
     try:
+        begun = time.monotonic()
         answer = hub.post_start("refused", {"profile": "cpu"})
+        assert time.monotonic() - begun < 3
         assert answer.status_code == 503
         assert "balance cannot be checked" in answer.json()["message"]
         assert "cannot be shown right now" in browser.get("/hub/home").text
@@ -87,12 +89,14 @@ def test_without_the_service_the_hub_goes_on_and_settles_afterwards(make_hub: Ma
     _, ended_ms, reason = charged_exactly(hub, "suspended")
     assert reason == "stopped"
     # What waited in the suspended service's socket is not booked as news.
-    assert stopping - 1_100 <= ended_ms <= stopped + LATE_MS
+    assert stopping - 1_100 <= ended_ms <= stopped + 1_100
 
     away = Service(hub)
     away.away()
+    begun = time.monotonic()
     for _ in range(20):
         assert hub.post_start("refused", {"profile": "cpu"}).status_code == 503
+    assert time.monotonic() - begun < 20 * 3
     for _ in range(20):
         page = browser.post_spawn({"profile": "cpu"})
         assert page.status_code == 503
@@ -104,7 +108,7 @@ def test_without_the_service_the_hub_goes_on_and_settles_afterwards(make_hub: Ma
     hub.wait_no_session("killed", within_s=40)
     _, ended_ms, reason = charged_exactly(hub, "killed")
     assert reason == "stopped"
-    assert stopping - 100 <= ended_ms <= stopped + LATE_MS
+    assert stopping - 100 <= ended_ms <= stopped + 100
     hub.wait_no_session("refused")
     # What the suspended service admitted after all was cancelled before it began.
     assert all(usage[0] is None and usage[3] == 0 for usage in hub.usage("refused"))

@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.hub.harness import LATE_MS, HubProcess, eventually
+from tests.hub.harness import HubProcess, eventually
 
 pytestmark = pytest.mark.hub
 
@@ -28,7 +28,7 @@ def test_charged_from_ready_to_the_stop(hub: HubProcess) -> None:
     [(ready_ms, ended_ms, reason, charged, rate)] = hub.usage("life-stop")
     assert ready_ms == session["ready_at_ms"]
     assert reason == "stopped"
-    assert stopping - 50 <= ended_ms <= stopped + LATE_MS
+    assert stopping - 50 <= ended_ms <= stopped + 50
     assert charged == rate * (ended_ms - ready_ms)
 
 
@@ -41,7 +41,7 @@ def test_shut_down_from_inside_is_charged_to_the_second(hub: HubProcess) -> None
     hub.wait_no_session("life-inside")
     [(ready_ms, ended_ms, reason, charged, rate)] = hub.usage("life-inside")
     assert reason == "exited"
-    assert inside - 50 <= ended_ms <= inside + 5_000  # polled each second, on a busy machine
+    assert inside - 50 <= ended_ms <= inside + 2_500  # polled each second, on a busy machine
     assert charged == rate * (ended_ms - ready_ms)
     assert "/user/life-inside/" not in hub.routes()
 

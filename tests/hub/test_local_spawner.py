@@ -66,7 +66,7 @@ async def test_a_stop_ends_the_children_too(tmp_path: Path, on_term: str) -> Non
     await spawner.stop()
     assert await spawner.poll() is not None
     for child in children:
-        eventually(lambda child=child: gone(child), "the child is gone")
+        eventually(lambda child=child: gone(child), "the child is gone", within_s=3)
 
 
 JOB = """

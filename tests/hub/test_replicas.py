@@ -219,7 +219,7 @@ def test_a_stop_ordered_at_one_reaches_the_hub_that_waits_at_the_other(site: Sit
     answer = site.hub.tokens("POST", path, json={"reason": "a test"})
     assert answer.status_code == 200, answer.text
     # The agent hears of it by its poll: its next snapshot comes after half a minute only.
-    site.hub.wait_stopped("pro-5", within_s=25)
+    site.hub.wait_stopped("pro-5", within_s=15)
     site.hub.wait_no_session("pro-5")
     assert site.balancer.served_by("/freeze") == {A}
     assert site.balancer.served_by("hub/stops") == {B}

@@ -85,14 +85,6 @@ class DemoHub:
             return "Ctrl-C" in self.output
 
         wait_until(welcomed, f"the demo's welcome; so far: {self.output}", 120)
-        # Where its service takes long, it says so in its welcome and goes on.
-        wait_until(self._is_ready, "the token service", 120)
-
-    def _is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/services/tokens/healthz").status_code == 200
-        except httpx.HTTPError:
-            return False
 
     def stop(self) -> int:
         """Stop the demo as Ctrl-C does; return its exit code."""

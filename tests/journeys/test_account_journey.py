@@ -114,7 +114,7 @@ def test_access(demo: DemoHub, browser: Browser, contexts: list[BrowserContext])
     page.goto(demo.url + "/hub/spawn")
     page.get_by_role("radio", name="CPU").check()
     page.get_by_role("button", name="Start").click()
-    page.wait_for_url("**/user/grace/**", timeout=120_000)
+    page.wait_for_url("**/user/grace/**", timeout=90_000)
 
     link = page.locator("#url-0")
 

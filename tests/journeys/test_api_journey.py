@@ -76,7 +76,7 @@ def test_story(demo: DemoHub, admin: httpx.Client, ada: httpx.Client):
 
     # 3. A start is admitted; metering begins when the server is ready, not before.
     assert start(ada, "ada", profile="cpu").status_code in (201, 202)
-    wait_until(lambda: is_ready(ada, "ada"), "ada's server to be ready", 120)
+    wait_until(lambda: is_ready(ada, "ada"), "ada's server to be ready", 60)
     session = wait_until(
         lambda: next((s for s in standing(ada)["sessions"] if s["ready_at_ms"]), None),
         "the session to be metered",
@@ -121,7 +121,7 @@ def test_story(demo: DemoHub, admin: httpx.Client, ada: httpx.Client):
     first, second = (admin.post(grants, json=order) for _ in range(2))
     assert (first.status_code, first.json()) == (201, second.json())
     assert start(ada, "ada", profile="cpu").status_code in (201, 202)
-    wait_until(lambda: is_ready(ada, "ada"), "ada's server to be ready again", 120)
+    wait_until(lambda: is_ready(ada, "ada"), "ada's server to be ready again", 60)
     assert ada.delete("/hub/api/users/ada/server").status_code in (202, 204)
     wait_until(lambda: not standing(ada)["sessions"], "the second session to end")
 

@@ -89,7 +89,7 @@ class Visitor:
         self.go("/hub/spawn")
         self.page.get_by_role("radio", name="CPU").check()
         self.page.get_by_role("button", name="Start").click()
-        self.page.wait_for_url("**/user/*/lab**", timeout=120_000)
+        self.page.wait_for_url("**/user/*/lab**", timeout=60_000)
         expect(self.page.locator(".jp-Launcher").first).to_be_visible(timeout=60_000)
         expect(self.page.locator("#jupyterlab-splash")).to_have_count(0)
 

@@ -57,7 +57,7 @@ def test_ctrl_c_restart_and_a_killed_hub(tmp_path: Path):
             for server in ("", "second"):
                 path = f"/hub/api/users/edsger/servers/{server}"
                 assert admin.post(path, json={"profile": "cpu"}).status_code in (201, 202)
-                wait_until(lambda: is_ready(admin, server), "edsger's server", 120)  # noqa: B023
+                wait_until(lambda: is_ready(admin, server), "edsger's server", 60)  # noqa: B023
             wait_until(lambda: usages(demo), "a charge to be booked", 40)
     finally:
         code = demo.stop()

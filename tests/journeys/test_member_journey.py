@@ -40,7 +40,7 @@ def used(demo: DemoHub) -> DemoHub:
             lines = demo.statement("grace")["lines"]
             return any(line["kind"] == "usage" and line["tokens"] != "0" for line in lines)
 
-        wait_until(lambda: server().get("ready"), "grace's server is ready", 120)
+        wait_until(lambda: server().get("ready"), "grace's server is ready", 60)
         wait_until(charged, "it is charged")
         admin.delete("/hub/api/users/grace/server")
         wait_until(lambda: not server(), "grace's server has stopped", 60)
@@ -91,7 +91,7 @@ def start_cpu(visitor: Visitor) -> None:
     page.goto(f"{visitor.demo.url}/hub/spawn")
     page.get_by_role("radio", name="CPU").check()
     page.get_by_role("button", name="Start").click()
-    page.wait_for_url("**/user/*/lab**", timeout=120_000)
+    page.wait_for_url("**/user/*/lab**", timeout=60_000)
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ def test_a_member_starts_works_runs_dry_and_finds_the_files_again(make_hub: Make
 
     # It is warned, and then stopped with everything on the claim.
     eventually(lambda: hub.notices("brief-1"), "a warning", within_s=60)
-    hub.wait_no_session("brief-1", within_s=120)
+    hub.wait_no_session("brief-1", within_s=90)
     hub.wait_gone("brief-1")
     ended = hub.wait_ended("brief-1")
     assert ended.reason == "dry"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,6 +67,13 @@ def child() -> Iterator[list[subprocess.Popen[bytes]]]:
         each.wait()
 
 
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
 def busy_soon(samples: activity.Activity) -> list[str]:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -94,10 +101,12 @@ def test_short_commands_count_for_what_runs_them(child: list[subprocess.Popen[by
     samples.sample()
     short = f"{sys.executable} -c 'for i in range(10**7): pass'; sleep 600; true"
     child.append(subprocess.Popen(["sh", "-c", short], start_new_session=True))
-    deadline = time.monotonic() + 20
-    while not samples._works([activity.processes()[child[0].pid]._replace(moved_bytes=0)], 1.0):
-        assert time.monotonic() < deadline, "the shell itself does next to nothing"
-        time.sleep(0.05)
+
+    def works() -> bool:
+        shell = activity.processes()[child[0].pid]
+        return samples._works([shell._replace(moved_bytes=0)], 1.0)
+
+    until(works, "the shell itself does next to nothing")
     os.killpg(child[0].pid, signal.SIGKILL)
 
 
@@ -114,17 +123,16 @@ def test_a_job_whose_terminal_was_closed_is_still_this_servers(
     )
     job = int(left.stdout)
 
-    def ours() -> set[int]:
-        found = activity.ours(activity.processes(), own_machine=False)
-        return {process.pid for process in found}
+    def is_ours() -> bool:
+        found = activity.processes()
+        return job in {process.pid for process in activity.ours(found, own_machine=False)}
 
     try:
-        deadline = time.monotonic() + 20
-        while job not in ours():  # it becomes `sleep` by way of `nohup`, and has no token between
-            assert time.monotonic() < deadline, "it is found by the token"
-            time.sleep(0.05)
+        # It is `sh` and `nohup` before it is `sleep`, and has no environment in between.
+        until(lambda: activity.processes()[job].name == "sleep", "the job runs")
+        until(is_ours, "it is found by its token")
         monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "another's")
-        assert job not in ours()
+        assert not is_ours()
     finally:
         os.kill(job, signal.SIGKILL)
 
@@ -147,10 +155,10 @@ def test_a_real_terminal_counts_while_somebody_types(
     tty = os.ttyname(other)
     try:
         samples = activity.Activity(own_machine=False)
-        deadline = time.monotonic() + 20
-        while tty not in activity.terminals_of(activity.ours(activity.processes(), False)):
-            assert time.monotonic() < deadline, "the terminal is in use"
-            time.sleep(0.05)
+        until(
+            lambda: tty in activity.terminals_of(activity.ours(activity.processes(), False)),
+            "the terminal is in use",
+        )
         hour_ago = time.time() - 3600
         os.utime(tty, (hour_ago, hour_ago))
         assert kind not in samples.sample(), "nobody has typed for an hour"

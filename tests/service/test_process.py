@@ -21,7 +21,7 @@ from tests.ports import free_port
 from tests.service.conftest import CATALOGUE, PREFIX
 
 Start = Callable[..., "subprocess.Popen[str]"]
-DEADLINE_S = 60
+DEADLINE_S = 20
 
 
 def environment(folder: Path, port: int, **changes: str) -> dict[str, str]:

@@ -55,7 +55,7 @@ def test_no_tab_open(hub: HubProcess, browser: Browser):
     with terminal(hub, name) as shell:
         # Asked while there is time: on a busy machine, no more than a warning fits before an end.
         shell.type(f"until {status} | grep -q stops; do sleep 0.5; done; {status}")
-        shell.reads("of 300, burning 60 an hour", "This session has cost ", "It stops in")
+        shell.reads("of 300, burning 60 an hour", "This session has cost 0", "It stops in")
         leave(hub, name, 40)
         shell.reads("[jhub-tokens] This server stops in", "the balance is used up")
         shell.reads("Open documents are being saved")
